@@ -1,0 +1,238 @@
+import gzip
+import logging
+import pickle
+import shutil
+import struct
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+from sklearn.datasets import load_digits
+
+from vae_jax.data.content import read_examples
+from vae_jax.data.source import ArraySource, Subset
+from vae_jax.data.splits import open_splits
+from vae_jax.errors import UserError
+
+
+def config(**changes):
+    fields = {
+        "source": "digits",
+        "dir": "",
+        "name": "mnist",
+        "test_fraction": 0.2,
+        "validation_fraction": 0.1,
+        "seed": 0,
+        "image_size": (8, 8),
+    }
+    return ConfigDict({**fields, **changes})
+
+
+def everything(source):
+    return source.read(np.arange(len(source)))
+
+
+def rows(images):
+    return sorted(image.tobytes() for image in images)
+
+
+# The splits
+
+
+def test_the_splits_of_the_digits_share_no_example_and_lose_none():
+    splits = open_splits(config())
+    assert {name: len(split) for name, split in splits.items()} == {"train": 1294, "validation": 144, "test": 359}
+    images = np.concatenate([everything(split)["image"] for split in splits.values()])
+    assert rows(images) == rows((load_digits().images[..., None] / 16).astype(np.float32))
+
+
+def test_the_digits_are_floats_of_the_unit_interval_with_their_own_labels():
+    digits = load_digits()
+    label_of = {image.tobytes(): label for image, label in zip(digits.images, digits.target, strict=True)}
+    split = open_splits(config())["test"]
+    test = everything(split)
+    assert (test["image"].dtype, test["image"].shape[1:]) == (np.float32, (8, 8, 1))
+    assert (test["image"].min(), test["image"].max()) == (0, 1)
+    assert split.features.classes == tuple("0123456789")
+    for image, label in zip(test["image"], test["label"], strict=True):
+        assert label_of[(image[..., 0].astype(np.float64) * 16).tobytes()] == label
+
+
+def test_the_data_seed_alone_decides_the_splits():
+    same, again, other = (open_splits(config(seed=seed)) for seed in (1, 1, 2))
+    for name in same:
+        assert np.array_equal(everything(same[name])["image"], everything(again[name])["image"])
+        assert not np.array_equal(everything(same[name])["image"], everything(other[name])["image"])
+
+
+@pytest.mark.parametrize("field", ["test_fraction", "validation_fraction"])
+@pytest.mark.parametrize("value", [-0.1, 0.0, 1.0])
+def test_a_fraction_outside_the_unit_interval_is_refused_by_name(field, value):
+    with pytest.raises(UserError, match=f"data.{field} is {value}; it must lie between 0 and 1"):
+        open_splits(config(**{field: value}))
+
+
+def test_an_unknown_source_is_refused_with_the_nearest_name_and_all_of_them():
+    with pytest.raises(UserError, match=r"data.source is 'digit'; .*digits, idx, .*did you mean 'digits'"):
+        open_splits(config(source="digit"))
+
+
+def test_an_image_size_that_is_not_the_sources_is_refused_with_both():
+    with pytest.raises(UserError, match=r"data.image_size is \(28, 28\), .*\(8, 8\)"):
+        open_splits(config(image_size=(28, 28)))
+
+
+# In memory
+
+
+def test_a_subset_reads_the_examples_it_names_in_its_order():
+    images = np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1)
+    subset = Subset(Subset(ArraySource(images), np.array([9, 3, 5, 7])), np.array([2, 0]))
+    assert everything(subset)["image"].ravel().tolist() == [5, 9]
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (np.zeros((2, 4, 4, 1)), None, "images are float64"),
+        (np.full((2, 4, 4, 1), 255, np.float32), None, "from 255.0 to 255.0"),
+        (np.full((2, 4, 4, 1), np.nan, np.float32), None, "from nan to nan"),
+        (np.zeros((2, 4, 4, 1), np.uint8), np.zeros(3), "labels has 3 entries"),
+    ],
+)
+def test_arrays_that_are_no_images_are_refused(images, labels, message):
+    with pytest.raises(UserError, match=message):
+        ArraySource(images, labels)
+
+
+# The idx format
+
+
+def write_idx(path, array):
+    content = struct.pack(f">4B{array.ndim}i", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+
+
+@pytest.fixture
+def idx_folder(tmp_path):
+    rng = np.random.default_rng(0)
+    for prefix, size in (("train", 20), ("t10k", 6)):
+        write_idx(tmp_path / f"{prefix}-images-idx3-ubyte.gz", rng.integers(0, 256, (size, 5, 4), dtype=np.uint8))
+        write_idx(tmp_path / f"{prefix}-labels-idx1-ubyte.gz", (np.arange(size) % 3).astype(np.uint8))
+    return tmp_path
+
+
+def open_idx(folder):
+    return open_splits(config(source="idx", dir=str(folder), image_size=(5, 4)))
+
+
+def test_idx_files_are_read_packed_or_not_and_in_both_spellings(idx_folder):
+    packed = everything(open_idx(idx_folder)["test"])
+    assert packed["image"].shape == (6, 5, 4, 1)
+    images, labels = (idx_folder / f"t10k-{kind}-ubyte.gz" for kind in ("images-idx3", "labels-idx1"))
+    for file, name in ((images, "t10k-images.idx3-ubyte"), (labels, "t10k-labels-idx1-ubyte")):
+        (idx_folder / name).write_bytes(gzip.decompress(file.read_bytes()))
+        file.unlink()
+    unpacked = everything(open_idx(idx_folder)["test"])
+    assert all(np.array_equal(packed[name], unpacked[name]) for name in packed)
+
+
+def test_a_missing_idx_file_is_named(idx_folder):
+    (idx_folder / "t10k-images-idx3-ubyte.gz").unlink()
+    with pytest.raises(UserError, match="data.dir is .* lacks t10k-images-idx3-ubyte "):
+        open_idx(idx_folder)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda content: content[: len(content) // 2], "can't be read"),  # an interrupted download
+        (lambda content: b"<html>not found</html>", "can't be read"),
+        (lambda content: content[:30] + bytes(20) + content[50:], "can't be read"),
+        (lambda content: b"", "begins with the bytes ''"),
+        (lambda content: gzip.compress(gzip.decompress(content)[:-7]), "has 393 bytes of data where"),
+        (lambda content: gzip.compress(b"\0\0\x0d\3" + gzip.decompress(content)[4:]), "not the '00000803'"),
+        (lambda content: gzip.compress(gzip.decompress(content)[:6]), "begins with the bytes"),
+    ],
+)
+def test_a_spoilt_idx_file_is_named(idx_folder, spoil, message):
+    file = idx_folder / "train-images-idx3-ubyte.gz"
+    file.write_bytes(spoil(file.read_bytes()))
+    with pytest.raises(UserError, match=message) as error:
+        open_idx(idx_folder)
+    assert str(file) in str(error.value)
+
+
+def test_images_and_labels_of_different_counts_are_refused_with_both(idx_folder):
+    write_idx(idx_folder / "t10k-labels-idx1-ubyte.gz", np.zeros(7, np.uint8))
+    with pytest.raises(UserError, match="6 images in .* but 7 labels in"):
+        open_idx(idx_folder)
+
+
+# The real MNIST, and the same prepared by tensorflow_datasets
+
+
+@pytest.fixture(scope="module")
+def mnist(shared):
+    return open_splits(config(source="idx", dir=str(shared / "data/mnist"), image_size=(28, 28)))
+
+
+@pytest.fixture(scope="module")
+def prepared_mnist(shared):
+    return open_splits(config(source="tfds", dir=str(shared / "data/tfds"), image_size=(28, 28)))
+
+
+def test_mnist_has_its_published_counts(mnist, prepared_mnist):
+    for splits in (mnist, prepared_mnist):
+        assert {name: len(split) for name, split in splits.items()} == {
+            "train": 54000,
+            "validation": 6000,
+            "test": 10000,
+        }
+    counts = np.bincount(everything(mnist["test"])["label"])
+    assert counts.tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]  # as LeCun et al. count them
+
+
+def test_idx_and_tfds_give_the_same_images_ids_and_labels(mnist, prepared_mnist):
+    ours, theirs = (read_examples(splits["test"], np.arange(10000)) for splits in (mnist, prepared_mnist))
+    ids, their_ids = (list(zip(e["example_id"].tolist(), e["label"].tolist(), strict=True)) for e in (ours, theirs))
+    assert sorted(ids) == sorted(their_ids)
+    for place in (0, 1, 9999):
+        match = ours["image"][ids.index(their_ids[place])]
+        assert np.array_equal(theirs["image"][place], match)
+    assert prepared_mnist["test"].features == mnist["test"].features
+
+
+def test_a_prepared_set_is_read_from_a_pickle_as_from_itself(prepared_mnist):
+    indices = np.array([5, 0, 53999])
+    copy = pickle.loads(pickle.dumps(prepared_mnist["train"]))
+    ours, theirs = prepared_mnist["train"].read(indices), copy.read(indices)
+    assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_prepared_set_is_read_without_a_word(prepared_mnist, capfd, caplog):
+    prepared_mnist["test"].read(np.array([0]))
+    assert not caplog.get_records("call")
+    assert capfd.readouterr() == ("", "")
+    assert logging.getLogger("absl").level <= logging.WARNING  # others may still speak
+
+
+def test_a_set_without_random_access_is_refused_with_how_to_prepare_it(shared, tmp_path):
+    shutil.copytree(shared / "data/tfds", tmp_path, dirs_exist_ok=True)
+    info = tmp_path / "mnist/3.0.1/dataset_info.json"
+    info.chmod(0o644)
+    info.write_text(info.read_text().replace("array_record", "tfrecord"))
+    with pytest.raises(UserError, match="prepared as array_record; run `python -c "):
+        open_splits(config(source="tfds", dir=str(tmp_path), image_size=(28, 28)))
+
+
+def test_a_set_that_is_not_prepared_is_refused_with_how_to_prepare_it(tmp_path, capfd):
+    with pytest.raises(UserError, match=r"download_and_prepare\(\).*data.source='idx'"):
+        open_splits(config(source="tfds", dir=str(tmp_path), image_size=(28, 28)))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_set_that_tfds_does_not_know_is_refused_by_name(tmp_path):
+    for name in ("mnistt", "mnist/nothing", "mnist:9.0.0", ""):
+        with pytest.raises(UserError, match=f"data.name is '{name}', which is no data set"):
+            open_splits(config(source="tfds", name=name, dir=str(tmp_path)))

@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from vae_jax.errors import UserError
+from vae_jax.images import grids
+
+
+def test_floats_are_clipped_and_rounded():
+    pixels = np.array([-0.5, 0.0, 0.5, 1.0, 1.5], np.float32)
+    assert grids.to_uint8(pixels).tolist() == [0, 0, 128, 255, 255]
+
+
+def test_every_uint8_value_survives_the_way_through_floats():
+    values = np.arange(256, dtype=np.uint8)
+    assert np.array_equal(grids.to_uint8(values.astype(np.float32) / 255), values)
+    assert np.array_equal(grids.to_uint8(values), values)
+
+
+def test_small_digits_are_enlarged_by_a_whole_factor_to_64_pixels_or_more():
+    digit = np.random.default_rng(0).random((1, 8, 8, 1), np.float32)
+    picture = grids.grid(digit, 4)
+    assert picture.shape == (64, 64, 3)
+    assert np.array_equal(picture[::8, ::8], np.broadcast_to(grids.to_uint8(digit[0]), (8, 8, 3)))
+    assert np.array_equal(picture[7::8, 7::8], picture[::8, ::8])
+    assert grids.grid(np.zeros((1, 28, 28, 1)), 1).shape == (84, 84, 3)
+
+
+def test_large_pictures_keep_their_pixels_and_colours():
+    photo = np.random.default_rng(0).random((1, 70, 90, 3), np.float32)
+    assert np.array_equal(grids.grid(photo, 1), grids.to_uint8(photo[0]))
+
+
+def test_pictures_stand_in_reading_order_with_white_lines_between():
+    shades = np.arange(5).reshape(5, 1, 1, 1) / 10 * np.ones((1, 64, 64, 1))
+    picture = grids.grid(shades, 3)
+    pitch = 64 + grids.LINE
+    assert picture.shape == (2 * pitch - grids.LINE, 3 * pitch - grids.LINE, 3)
+    centres = picture[pitch // 2 :: pitch, pitch // 2 :: pitch, 0]
+    assert centres.tolist() == [[0, 26, 51], [76, 102, 255]]  # the place of the sixth is empty: white
+    assert (picture[64::pitch] == 255).all() and (picture[:, 64::pitch] == 255).all()
+
+
+def test_a_pair_is_closer_together_than_pairs_are():
+    black = np.zeros((4, 64, 64, 1))
+    picture = grids.pairs(black, black + 0.4, 2)
+    column = picture[:, 10, 0].tolist()
+    line, group = [255] * grids.LINE, [255] * grids.GROUP
+    pair = [0] * 64 + line + [102] * 64
+    assert column == pair + group + pair
+    assert grids.GROUP > 3 * grids.LINE
+
+
+def test_pictures_that_cannot_be_shown_are_refused_in_a_sentence():
+    with pytest.raises(UserError, match="1 or 3 channels; these have 2"):
+        grids.grid(np.zeros((1, 8, 8, 2)), 1)
+    with pytest.raises(UserError, match="no pictures"):
+        grids.grid(np.zeros((0, 8, 8, 1)), 1)
+
+
+def test_a_saved_png_reads_back_and_leaves_nothing_beside_it(tmp_path):
+    picture = grids.grid(np.random.default_rng(0).random((3, 8, 8, 3)), 2)
+    path = tmp_path / "studies" / "grid.png"
+    grids.save_png(path, picture)
+    assert np.array_equal(np.asarray(Image.open(path)), picture)
+    assert list(path.parent.iterdir()) == [path]

@@ -1,0 +1,16 @@
+"""Variational autoencoders in JAX: `vae_jax.load("runs/x")` gives a trained model; the rest is the command line.
+
+Nothing heavy is imported until it is asked for.
+"""
+
+__version__ = "0.1.0"
+
+
+def load(workdir, *, checkpoint="newest"):
+    """The model of a run folder, ready to encode, decode, reconstruct and sample: see `inference.Model`.
+
+    `checkpoint` is "newest", "best" or a step. Raises errors.UserError, in one sentence, where there is none.
+    """
+    from vae_jax.inference import load_model
+
+    return load_model(workdir, checkpoint=checkpoint)

@@ -1,0 +1,191 @@
+"""Checkpoints by Orbax: the newest, the one before it and the best are kept; a broken one is passed over aloud."""
+
+import dataclasses
+import json
+import logging
+import math
+import warnings
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint.experimental.v1 as ocp
+
+from vae_jax.errors import UserError
+
+KEPT = 2
+
+_policies = ocp.training.preservation_policies
+
+
+@dataclasses.dataclass(frozen=True)
+class Restored:
+    """What was read: the tree, and the step of its checkpoint."""
+
+    tree: Any
+    step: int
+
+
+class Checkpoints:
+    """The checkpoints under `folder`. Saving goes on in the background; `close` (or `with`) waits for it.
+
+    A checkpoint is written aside and renamed, so a kill at any moment leaves the ones before it whole. It holds the
+    leaves of a pytree under their paths, so that reading it needs the same names and shapes, not the same classes,
+    and the CRC-32 of each leaf, because the array format notices a file cut short but not a flipped bit.
+    """
+
+    def __init__(self, folder: Path, *, say: Callable[[str], None] = print):
+        logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax tells of every file; what matters is said here
+        self._say = say
+        _set_aside_unreadable(folder, say)
+        self._checkpointer = ocp.training.Checkpointer(
+            folder.resolve(),
+            preservation_policy=_policies.AnyPreservationPolicy(
+                [
+                    _policies.LatestN(KEPT),
+                    _policies.BestN(
+                        get_metric_fn=_held_out_loss, reverse=True, n=1, keep_checkpoints_without_metrics=False
+                    ),
+                ]
+            ),
+            save_decision_policy=_always(),
+            cleanup_tmp_directories=True,
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def steps(self) -> list[int]:
+        """The steps that have a checkpoint, in rising order."""
+        return sorted(checkpoint.step for checkpoint in self._checkpointer.checkpoints)
+
+    def best(self) -> tuple[int, float] | None:
+        """The step with the lowest held-out loss, and that loss; None where no checkpoint was evaluated."""
+        losses = [
+            (_held_out_loss(checkpoint.metrics), checkpoint.step)
+            for checkpoint in self._checkpointer.checkpoints
+            if checkpoint.metrics
+        ]
+        return min(losses)[::-1] if losses else None
+
+    def save(self, step: int, tree: Any, *, held_out_loss: float | None = None) -> None:
+        """Saves the tree as the checkpoint of `step`, unless there is one; returns before the writing is done."""
+        self._checkpointer.wait()
+        if step in self.steps():
+            return
+        metrics = None if held_out_loss is None else {"held_out_loss": held_out_loss}
+        named = _named(tree)
+        sums = {name: _checksum(leaf) for name, leaf in jax.device_get(named).items()}
+        self._checkpointer.save_async(step, named, metrics=metrics, custom_metadata={"crc32": sums}, force=True)
+
+    def restore(self, abstract: Any, which: str, *, discard: bool = False) -> Restored:
+        """The tree of the checkpoint `which` ("newest", "best" or a step), with the shardings of `abstract`.
+
+        One that can't be read, or holds another model, is named aloud and the next older one is taken; with `discard`
+        the newer ones are deleted then, so that training can write those steps again. UserError where none is left.
+        """
+        candidates = self._candidates(which)
+        for step in candidates:
+            try:
+                named = self._load(step, _named(abstract))
+            except Exception as error:  # whatever a broken file raises; what it was is said
+                self._say(f"checkpoint {step} can't be used: {_first_line(error)}")
+                continue
+            if discard:
+                for newer in [s for s in self.steps() if s > step]:
+                    self._checkpointer.delete(newer)
+            return Restored(_unnamed(named, abstract), step)
+        raise UserError(
+            f"None of the checkpoints {', '.join(map(str, candidates))} can be read as this run's model; name another "
+            f"with --checkpoint=STEP, or train again in another --workdir."
+        )
+
+    def _load(self, step: int, abstract: dict[str, Any]) -> dict[str, Any]:
+        metadata = self._checkpointer.metadata(step)
+        sums = (metadata.custom_metadata or {}).get("crc32")
+        if sums is None:
+            raise ValueError("its metadata are broken")
+        saved = {name: tuple(leaf.shape) for name, leaf in metadata.metadata.items()}
+        expected = {name: tuple(leaf.shape) for name, leaf in abstract.items()}
+        for name in sorted({*saved, *expected}):
+            if saved.get(name) != expected.get(name):
+                raise ValueError(
+                    f"it is of another model ({name}: {saved.get(name, 'absent')} there, "
+                    f"{expected.get(name, 'absent')} here)"
+                )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # coroutines that Orbax leaves behind when a file is broken
+            named = self._checkpointer.load(step, abstract)
+        for name, leaf in jax.device_get(named).items():
+            if _checksum(leaf) != sums[name]:
+                raise ValueError(f"{name} is not what was written (checksum)")
+        return named
+
+    def close(self) -> None:
+        """Waits for the checkpoint being written."""
+        self._checkpointer.wait()
+        self._checkpointer.close()
+
+    def _candidates(self, which: str) -> list[int]:
+        steps = self.steps()
+        if not steps:
+            raise UserError("The run has no checkpoint yet; train it first with --config=FILE --workdir=FOLDER.")
+        if which == "newest":
+            start = steps[-1]
+        elif which == "best":
+            best = self.best()
+            if best is None:
+                raise UserError("--checkpoint=best, but no checkpoint of this run was evaluated; take newest.")
+            start = best[0]
+        elif which.isdecimal() and int(which) in steps:
+            start = int(which)
+        else:
+            raise UserError(
+                f"--checkpoint is {which!r}; it must be newest, best or one of the steps {', '.join(map(str, steps))}."
+            )
+        return [step for step in reversed(steps) if step <= start]
+
+
+def _held_out_loss(metrics: dict) -> float:
+    value = metrics["held_out_loss"]
+    return value if math.isfinite(value) else math.inf
+
+
+def _always():
+    return ocp.training.save_decision_policies.FixedIntervalPolicy(1)
+
+
+def _named(tree: Any) -> dict[str, Any]:
+    """The leaves under their paths, as in "variables.params.encoder.convs.0.kernel"."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+
+
+def _unnamed(named: dict[str, Any], abstract: Any) -> Any:
+    return jax.tree.unflatten(jax.tree.structure(abstract), [named[name] for name in _named(abstract)])
+
+
+def _checksum(leaf: np.ndarray) -> int:
+    return zlib.crc32(np.ascontiguousarray(leaf).tobytes())
+
+
+def _set_aside_unreadable(folder: Path, say: Callable[[str], None]) -> None:
+    """Renames checkpoints whose metrics are broken, over which Orbax could not even list the others."""
+    for path in folder.glob("*/metrics/metrics"):
+        step = path.parents[1]
+        try:
+            json.loads(path.read_text())
+        except ValueError:
+            say(f"checkpoint {step.name} can't be used: its metrics are broken; it is now {step.name}.broken.")
+            step.rename(step.with_name(f"{step.name}.broken"))
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

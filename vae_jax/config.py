@@ -1,0 +1,227 @@
+"""An experiment's config: its defaults, how a file and the command line change them, and what is refused."""
+
+import ast
+import difflib
+import importlib
+import importlib.util
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ml_collections import ConfigDict, config_dict
+
+from vae_jax.errors import UserError
+from vae_jax.validation import check_values, family, get_field, net_options
+
+# What makes a run the same run; everything else may change when it is resumed.
+IDENTITY = (
+    "seed",
+    "data.source",
+    "data.name",
+    "data.image_size",
+    "data.binarization",
+    "data.test_fraction",
+    "data.validation_fraction",
+    "data.seed",
+    "model",
+    "objective",
+    "optimizer",
+    "train.batch_size",
+    "dtype",
+    "matmul_precision",
+)
+
+
+def default_config() -> ConfigDict:
+    """Every field with its default; an experiment's file changes what makes it that experiment."""
+    return ConfigDict(
+        {
+            "seed": 0,  # initial weights, order of the examples, training noise
+            "dtype": "float32",  # what the nets compute in; parameters and losses are float32
+            "matmul_precision": "default",  # default | high | highest (what default means depends on the device)
+            "data": {
+                "source": "digits",  # a module of vae_jax/data/sources
+                "dir": "",  # where the data lie, for the sources that read files
+                "name": "mnist",  # the data set's name, for the source "tfds"
+                "image_size": (8, 8),  # (height, width)
+                "binarization": "none",  # none | threshold | dynamic (a Bernoulli draw an epoch)
+                "test_fraction": 0.2,  # of the whole, where the source has no test split of its own
+                "validation_fraction": 0.1,  # of the training split: it picks the best checkpoint
+                "seed": 0,  # of the splits, and of the one Bernoulli draw of held-out images
+                "delivery": "auto",  # device | host | auto
+                "workers": 0,  # processes that read for host delivery; 0: threads
+            },
+            "model": {
+                "encoder": {"family": "mlp"},  # a module of vae_jax/nn, with the options it names
+                "decoder": {"family": "mlp", "mirror": True},
+                "latent": 8,
+                "posterior": "normal",  # normal (by log-variance) | softplus | point (an autoencoder)
+                "likelihood": "gaussian",  # gaussian | laplace | bernoulli
+                "variance": 1.0,  # of a pixel; where it is learned, what it starts from (per_pixel: not used)
+                "variance_kind": "fixed",  # fixed | single (learned) | per_pixel (learned)
+                "output": "sigmoid",  # of the gaussian's or laplace's mean: sigmoid | identity
+            },
+            "objective": {
+                "kl": 1.0,  # β
+                "kl_warmup": 0,  # steps over which β rises from 0
+                "free_bits": 0.0,  # nats a latent dimension may cost for nothing
+                "capacity": 0.0,  # C in β·|KL − C|, nats
+                "capacity_steps": 0,  # steps over which C rises from 0
+            },
+            "optimizer": {
+                "name": "adam",  # adam | adamw | sgd
+                "learning_rate": 1e-4,
+                "schedule": "constant",  # constant | cosine (to 0 over decay_steps)
+                "warmup_steps": 0,
+                "decay_steps": 0,
+                "weight_decay": 0.0,  # adamw only
+                "clip_norm": 0.0,  # of the gradient; 0: none
+                "ema": 0.0,  # decay of the averaged parameters; 0: none
+                "accumulate": 1,  # batches a parameter update
+            },
+            "train": {
+                "batch_size": 64,
+                "epochs": 20,
+                "steps": config_dict.placeholder(int),  # instead of epochs
+                "steps_per_call": 8,  # K, steps in one compiled call
+                "log_every": config_dict.placeholder(int),  # steps; default: about an epoch, at most 200
+                "eval_every": config_dict.placeholder(int),  # steps; default: about an epoch
+                "checkpoint_every": config_dict.placeholder(int),  # steps; default: as eval_every
+            },
+            "eval": {
+                "batch_size": 256,
+                "importance_samples": 0,  # K of the importance-weighted −log p(x); 0: not estimated
+                "importance_examples": config_dict.placeholder(int),  # of the test split; default: all
+                "ema": True,  # evaluate the averaged parameters where there are any
+            },
+            "sample": {"count": 64, "seed": 0},
+            "mesh": {"devices": 0},  # 0: all
+        }
+    )
+
+
+def load_file(spec: str) -> ConfigDict:
+    """The config of `path.py` or `path.py:argument` (the argument goes to its `get_config`)."""
+    path, _, argument = spec.partition(":")
+    if not Path(path).is_file():
+        raise UserError(f"--config is {path!r}, which is no file; name a config such as configs/digits.py.")
+    module_spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    module = importlib.util.module_from_spec(module_spec)
+    try:
+        module_spec.loader.exec_module(module)
+        config = module.get_config(argument) if argument else module.get_config()
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"--config={spec} could not be read: {type(error).__name__}: {error}") from error
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"--config={spec}: get_config() must return a ConfigDict, not a {type(config).__name__}.")
+    return config
+
+
+def name_of(spec: str) -> str:
+    """The name of the experiment of `path.py` ("path") or `path.py:argument` ("path_argument")."""
+    path, _, argument = spec.partition(":")
+    return "_".join([Path(path).stem, *re.findall(r"[\w.-]+", argument)])
+
+
+def override(config: ConfigDict, arguments: Sequence[str]) -> None:
+    """Applies `--config.field=value` arguments in place; the field must exist and the value be of its type."""
+    for argument in arguments:
+        name, equals, value = argument.removeprefix("--config.").partition("=")
+        if not equals:
+            raise UserError(f"{argument}: write it as --config.{name}=VALUE.")
+        _check_field(config, name)
+        group, _, field = name.rpartition(".")
+        node = get_field(config, group) if group else config
+        try:
+            node[field] = value if isinstance(node[field], str) else _parse(value)
+        except (ValueError, SyntaxError, TypeError) as error:
+            raise UserError(f"{name} is {value!r}; it must be {_type_name(node[field])}.") from error
+
+
+def resolve(config: ConfigDict) -> None:
+    """Fills in, in place, the options of the encoder's and decoder's families; then checks every value.
+
+    UserError names the first field that is wrong, its value and what is allowed.
+    """
+    _check_fields(config, default_config())
+    encoder = _with_family_options(config, "encoder")
+    decoder = config.model.decoder
+    if decoder.get("mirror", False):
+        if decoder.get("family") != encoder.family:
+            raise UserError(
+                f"model.decoder.family is {decoder.get('family')!r} with mirror=True; it must be the encoder's, "
+                f"{encoder.family!r}, or mirror must go."
+            )
+        config.model.decoder = {"family": encoder.family, **family(encoder.family).mirrored(net_options(encoder))}
+    else:
+        _with_family_options(config, "decoder")
+    check_values(config)
+
+
+def differences(config: ConfigDict, saved: ConfigDict) -> list[str]:
+    """The identity fields in which two resolved configs differ, as "field: saved → now"."""
+    now, then = _flat(config), _flat(saved)
+    return [
+        f"{name}: {then.get(name)!r} → {now.get(name)!r}"
+        for name in sorted({*now, *then})
+        if now.get(name) != then.get(name) and any(name == field or name.startswith(field + ".") for field in IDENTITY)
+    ]
+
+
+def _parse(value: str):
+    return {"true": True, "false": False}.get(value) if value in ("true", "false") else ast.literal_eval(value)
+
+
+def _with_family_options(config: ConfigDict, net: str) -> ConfigDict:
+    given = config.model[net].to_dict()
+    given.pop("mirror", None)
+    defaults = family(given.get("family", "")).OPTIONS
+    for name in given:
+        if name != "family" and name not in defaults:
+            raise UserError(_unknown(f"model.{net}.{name}", name, defaults))
+    config.model[net] = {**defaults, **given}
+    return config.model[net]
+
+
+def _check_fields(config: Mapping, defaults: Mapping, prefix: str = "") -> None:
+    for name, value in config.items():
+        if name not in defaults:
+            raise UserError(_unknown(prefix + name, name, defaults))
+        if value is None and defaults[name] is not None:
+            raise UserError(f"{prefix}{name} is None; it must be {_type_name(defaults[name])}.")
+        if isinstance(defaults[name], ConfigDict) and prefix + name not in ("model.encoder", "model.decoder"):
+            _check_fields(value, defaults[name], f"{prefix}{name}.")
+
+
+def _check_field(config: ConfigDict, name: str) -> None:
+    node = config
+    for part in name.split("."):
+        if not isinstance(node, ConfigDict) or part not in node:
+            known = list(node) if isinstance(node, ConfigDict) else []
+            raise UserError(_unknown(name, part, known))
+        node = node[part]
+    if isinstance(node, ConfigDict):
+        raise UserError(f"{name} is a group of fields; set one of {', '.join(f'{name}.{field}' for field in node)}.")
+
+
+def _unknown(full: str, name: str, known) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    hint = f"did you mean {full[: len(full) - len(name)]}{near[0]}?" if near else f"known: {', '.join(known)}."
+    return f"There is no config field {full}; {hint}"
+
+
+def _flat(config: Mapping, prefix: str = "") -> dict:
+    flat = {}
+    for name, value in config.items():
+        if isinstance(value, Mapping | ConfigDict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def _type_name(value) -> str:
+    names = {int: "an integer", float: "a number", bool: "true or false", str: "text", tuple: "a tuple such as (8, 8)"}
+    return names.get(type(value), "an integer")

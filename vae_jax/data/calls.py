@@ -1,0 +1,39 @@
+"""The host's share of a training call: which examples its K steps take, and their arrays. Imports no jax."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vae_jax.data.content import read_examples
+from vae_jax.data.order import Order
+from vae_jax.data.source import Source
+
+ENDLESS = 2**40  # a length for what has no end
+
+
+@dataclass(frozen=True)
+class Calls:
+    """Random access by call number: call c covers K = `steps_per_call` steps from `start_step + c * K` on."""
+
+    source: Source
+    order: Order
+    steps_per_call: int
+    start_step: int
+
+    def __len__(self) -> int:
+        return ENDLESS
+
+    def plan(self, call: int) -> dict[str, np.ndarray]:
+        """What `call` takes, before any reading: indices and epoch [K, B] int32, mask [K, B] float32, all ones."""
+        first = self.start_step + call * self.steps_per_call
+        batches = [self.order.batch(step) for step in range(first, first + self.steps_per_call)]
+        indices = np.stack([batch.indices for batch in batches]).astype(np.int32)
+        epoch = np.stack([batch.epoch for batch in batches])
+        return {"indices": indices, "epoch": epoch, "mask": np.ones(epoch.shape, np.float32)}
+
+    def __getitem__(self, call: int) -> dict[str, np.ndarray]:
+        """The whole of `call`: image [K, B, ...], example_id, label, epoch, mask [K, B]; one read of the source."""
+        plan = self.plan(call)
+        indices = plan.pop("indices")
+        examples = read_examples(self.source, indices.reshape(-1))
+        return plan | {name: values.reshape(*indices.shape, *values.shape[1:]) for name, values in examples.items()}

@@ -1,0 +1,132 @@
+"""The evaluation of a run on one split: figures with standard errors, latent diagnostics, and pictures of it."""
+
+import math
+
+import jax
+import numpy as np
+
+from vae_jax.evaluation.held_out import evaluation_variables, over_split
+from vae_jax.evaluation.images import image_metrics
+from vae_jax.images import grids
+from vae_jax.objectives import objective
+from vae_jax.run import Run, write_json
+from vae_jax.state import TrainState, Variables
+
+ACTIVE_VARIANCE = 0.01  # of the posterior mean over the data: what makes a latent dimension active
+SHOWN = 32
+COLUMNS = 8
+
+BOUND_LABELS = {
+    objective.ELBO: "ELBO",
+    objective.BOUND: "Bound for dynamically binarised images, on grey ones",
+}
+NOTES = {
+    objective.ELBO: "The ELBO is a lower bound of log p(x), at β = 1 whatever the training's weights.",
+    objective.BOUND: "Bernoulli on grey images is no density of them: the bound is one for their binarised draws.",
+    objective.LOSS: "The likelihood is no density of these data (or there is no posterior), so there is no ELBO.",
+}
+BINARIZATION_NOTES = {
+    "dynamic": "Held-out images are one seeded Bernoulli draw, which is what published figures are for.",
+    "threshold": "Images are thresholded at 0.5: such figures don't compare with those on Bernoulli draws.",
+    "none": "",
+}
+
+
+def held_out_means(run: Run, variables: Variables, split: str) -> dict[str, float]:
+    """The means over `split` of the losses that training watches, at the objective's final weights."""
+    values = over_split(
+        lambda batch: run.steps.evaluate(variables, batch, run.steps.weights),
+        run.splits[split],
+        batch_size=run.config.eval.batch_size,
+        mesh=run.mesh,
+    )
+    return {name: float(value.mean(dtype=np.float64)) for name, value in values.items() if value.ndim == 1}
+
+
+def evaluate(run: Run, state: TrainState, *, split: str, checkpoint: str) -> dict:
+    """Evaluates `split` and writes studies/evaluation; returns what its meta.json holds.
+
+    Everything is a mean over examples with its standard error. Active units: Burda et al. (2016), the dimensions
+    whose posterior mean has a variance above 0.01 over the data.
+    """
+    config, steps = run.config, run.steps
+    variables = evaluation_variables(state, ema=config.eval.ema)
+    options = {"batch_size": config.eval.batch_size, "mesh": run.mesh}
+    source = run.splits[split]
+    values = over_split(lambda batch: steps.evaluate(variables, batch, steps.weights), source, **options)
+    values |= over_split(_reconstruction_metrics(run, variables), source, **options)
+    kl_per_dimension = values.pop("kl_per_dimension").mean(axis=0)
+    latent_mean = values.pop("latent_mean")
+    figures = {name: _figure(name, value) for name, value in values.items()}
+    if config.eval.importance_samples:
+        nll = over_split(
+            lambda batch: {"nll": steps.importance(variables, batch, samples=config.eval.importance_samples)},
+            source,
+            limit=config.eval.importance_examples,
+            **options,
+        )["nll"]
+        figures["nll"] = _figure("nll", nll, samples=config.eval.importance_samples)
+    headline = [name for name in (steps.bound, "nll", "psnr", "mse", "kl") if name in figures][:3]
+    meta = {
+        "split": split,
+        "examples": len(source),
+        "step": int(state.step),
+        "checkpoint": checkpoint,
+        "seed": config.seed,
+        "headline": headline,
+        "figures": figures,
+        "active_units": int((latent_mean.var(axis=0) > ACTIVE_VARIANCE).sum()),
+        "latent": config.model.latent,
+        "notes": [note for note in (NOTES[steps.bound], BINARIZATION_NOTES[config.data.binarization]) if note],
+    }
+    _write(run, meta, variables, source, kl_per_dimension)
+    return meta
+
+
+def reconstruction_grid(run: Run, variables: Variables, split: str, *, count: int = SHOWN) -> dict[str, np.ndarray]:
+    """The first `count` examples as the net sees them, and their reconstructions: [n, ...] each."""
+    names = ("originals", "reconstructions")
+    return over_split(
+        lambda batch: dict(zip(names, run.steps.reconstruct(variables, batch), strict=True)),
+        run.splits[split],
+        batch_size=run.config.eval.batch_size,
+        mesh=run.mesh,
+        limit=count,
+    )
+
+
+def _reconstruction_metrics(run: Run, variables: Variables):
+    measure = jax.jit(image_metrics)
+    return lambda batch: measure(*run.steps.reconstruct(variables, batch))
+
+
+def _write(run: Run, meta: dict, variables: Variables, source, kl_per_dimension: np.ndarray) -> None:
+    folder = run.study("evaluation")
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = reconstruction_grid(run, variables, meta["split"])
+    np.savez(folder / "arrays.npz", kl_per_dimension=kl_per_dimension, **pictures)
+    if pictures["originals"].ndim == 4:
+        grids.save_png(folder / "reconstructions.png", grids.pairs(**pictures, columns=COLUMNS))
+    write_json(folder / "meta.json", meta)
+
+
+def _figure(name: str, values: np.ndarray, *, samples: int = 0) -> dict:
+    """The mean of [N] values in float64, its standard error s/√N, and how a reader should read it."""
+    label, unit = {
+        "loss": ("Loss, as trained", "nats"),
+        "reconstruction": ("Reconstruction, −log p(x|z)", "nats"),
+        "kl": ("KL(q ‖ p)", "nats"),
+        "nll": (f"−log p(x), {samples} importance samples", "nats"),
+        "mse": ("Mean squared error per pixel", ""),
+        "psnr": ("PSNR", "dB"),
+        "ssim": ("SSIM", ""),
+        **{bound: (text, "nats") for bound, text in BOUND_LABELS.items()},
+    }[name]
+    spread = float(values.std(ddof=1, dtype=np.float64)) if len(values) > 1 else 0.0
+    return {
+        "mean": float(values.mean(dtype=np.float64)),
+        "stderr": spread / math.sqrt(len(values)),
+        "examples": len(values),
+        "label": label,
+        "unit": unit,
+    }

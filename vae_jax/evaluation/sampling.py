@@ -1,0 +1,39 @@
+"""Samples from the prior, the same for a seed whatever the batch size and the devices."""
+
+import jax
+import numpy as np
+
+from vae_jax import rng
+from vae_jax.images import grids
+from vae_jax.mesh import batch_sharding
+from vae_jax.run import Run, write_json
+from vae_jax.state import Variables
+from vae_jax.steps import Steps
+
+COLUMNS = 8
+
+
+def draw(steps: Steps, variables: Variables, count: int, *, seed: int, batch_size: int) -> dict[str, np.ndarray]:
+    """`count` latents of p(z) [n, Z] and the means of p(x|z) at them [n, ...]; sample i depends on (seed, i) alone."""
+    sharding, key = batch_sharding(steps.mesh), rng.stream(seed, "sample")
+    latents, images = [], []
+    for start in range(0, count, batch_size):
+        numbers = jax.device_put(np.arange(start, start + batch_size, dtype=np.uint32), sharding)
+        z, x = steps.sample(variables, rng.per_example(key, numbers))
+        latents.append(z)
+        images.append(x)
+    return {
+        "latents": np.concatenate(jax.device_get(latents))[:count],
+        "samples": np.concatenate(jax.device_get(images))[:count],
+    }
+
+
+def sample(run: Run, variables: Variables, *, step: int) -> None:
+    """Draws `sample.count` samples under `sample.seed` and writes studies/sample."""
+    options, folder = run.config.sample, run.study("sample")
+    arrays = draw(run.steps, variables, options.count, seed=options.seed, batch_size=run.config.eval.batch_size)
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "arrays.npz", **arrays)
+    if arrays["samples"].ndim == 4:
+        grids.save_png(folder / "samples.png", grids.grid(arrays["samples"], COLUMNS))
+    write_json(folder / "meta.json", {"count": options.count, "seed": options.seed, "step": step})

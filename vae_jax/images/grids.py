@@ -1,0 +1,72 @@
+"""Grids of pictures for people to look at: uint8 RGB arrays, and PNG files of them."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from vae_jax.errors import UserError
+
+LINE = 2  # pixels between the pictures of a grid, and between an original and its reconstruction
+GROUP = 12  # pixels between pairs
+WHITE = 255
+
+
+def to_uint8(images: np.ndarray) -> np.ndarray:
+    """Floats in [0,1], clipped and rounded, as uint8 in [0,255] of the same shape; uint8 is returned as it is."""
+    images = np.asarray(images)
+    if images.dtype == np.uint8:
+        return images
+    return np.rint(np.clip(images.astype(np.float32), 0, 1) * 255).astype(np.uint8)
+
+
+def grid(images: np.ndarray, columns: int, *, min_side: int = 64) -> np.ndarray:
+    """Pictures [N,H,W,C] in [0,1], C 1 or 3, side by side in reading order: uint8 [h,w,3].
+
+    Each is enlarged by the smallest whole factor that makes its shorter side `min_side` pixels or more.
+    """
+    return _mosaic(_tiles(images, min_side), columns, gap=LINE)
+
+
+def pairs(originals: np.ndarray, reconstructions: np.ndarray, columns: int, *, min_side: int = 64) -> np.ndarray:
+    """Each original [N,H,W,C] with its reconstruction right below it, the pairs set apart: uint8 [h,w,3]."""
+    if len(originals) != len(reconstructions):
+        raise ValueError(f"{len(originals)} originals and {len(reconstructions)} reconstructions are not pairs")
+    above, below = _tiles(originals, min_side), _tiles(reconstructions, min_side)  # [N,h,w,3] each
+    n, _, width, _ = above.shape
+    line = np.full((n, LINE, width, 3), WHITE, np.uint8)
+    return _mosaic(np.concatenate([above, line, below], axis=1), columns, gap=GROUP)
+
+
+def save_png(path: str | os.PathLike, array: np.ndarray) -> None:
+    """Writes uint8 [h,w,3] as a PNG; whoever reads `path` meanwhile sees the old file or the new one, whole."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(path.name + ".part")
+    Image.fromarray(array).save(aside, format="PNG")
+    os.replace(aside, path)
+
+
+def _tiles(images, min_side):
+    """The pictures [N,H,W,C] as RGB, enlarged: uint8 [N,h,w,3]."""
+    n, height, width, channels = images.shape
+    if n == 0:
+        raise UserError("There are no pictures to show.")
+    if channels not in (1, 3):
+        raise UserError(f"Pictures can be shown with 1 or 3 channels; these have {channels}.")
+    factor = -(-min_side // min(height, width))
+    tiles = np.broadcast_to(to_uint8(images), (n, height, width, 3))
+    return tiles.repeat(factor, axis=1).repeat(factor, axis=2)
+
+
+def _mosaic(tiles, columns, *, gap):
+    """Tiles [N,h,w,3] in rows of at most `columns`, `gap` white pixels apart: uint8 [H,W,3]."""
+    n, height, width, _ = tiles.shape
+    columns = min(columns, n)
+    rows = -(-n // columns)
+    canvas = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), WHITE, np.uint8)
+    for i, tile in enumerate(tiles):
+        top, left = i // columns * (height + gap), i % columns * (width + gap)
+        canvas[top : top + height, left : left + width] = tile
+    return canvas

@@ -1,0 +1,100 @@
+"""The variational autoencoder: encoder, posterior, prior, decoder and likelihood, each as the config says."""
+
+import dataclasses
+import importlib
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from vae_jax import distributions, rng
+
+# softplus around this floor keeps a learned log σ from running away (Rybkin et al., 2021, σ-VAE, "soft clipping").
+LOG_STDDEV_FLOOR = -6.0
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """What one pass gives: z is [B, Z], or [K, B, Z] for K samples, and the likelihood's arrays likewise."""
+
+    posterior: distributions.Posterior
+    z: jax.Array
+    likelihood: distributions.Likelihood
+    prior: distributions.Prior
+    extra: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+class VAE(nnx.Module):
+    """q(z|x) and p(x|z)p(z) with nets from one family each (Kingma & Welling, 2014; Rezende et al., 2014).
+
+    `posterior`: "normal" (heads for mean and log-variance), "softplus" (mean and softplus stddev) or "point" (a
+    deterministic autoencoder). `likelihood`: "bernoulli", "gaussian" or "laplace", the latter two with a variance
+    that is "fixed", a "single" learned one, or learned "per_pixel" by the decoder.
+    """
+
+    def __init__(self, model: Mapping, shape: tuple[int, ...], *, dtype: jnp.dtype, rngs: nnx.Rngs):
+        self.shape, self.latent = tuple(shape), model["latent"]
+        self.posterior_kind, self.likelihood_kind = model["posterior"], model["likelihood"]
+        self.variance_kind, self.output_kind = model["variance_kind"], model["output"]
+        self.log_variance = math.log(model["variance"])
+        self.encoder = _net(model["encoder"], "Encoder", self.shape, dtype=dtype, rngs=rngs)
+        heads = 1 if self.posterior_kind == "point" else 2
+        # The heads are float32 whatever the nets compute in: log-variances are exponentiated.
+        self.heads = nnx.Linear(self.encoder.features, heads * self.latent, rngs=rngs)
+        per_pixel = self.likelihood_kind != "bernoulli" and self.variance_kind == "per_pixel"
+        outputs = (*self.shape[:-1], self.shape[-1] * (2 if per_pixel else 1))
+        self.decoder = _net(model["decoder"], "Decoder", self.latent, outputs, dtype=dtype, rngs=rngs)
+        if self.likelihood_kind != "bernoulli" and self.variance_kind == "single":
+            self.learned_log_variance = nnx.Param(jnp.float32(self.log_variance))
+
+    def encode(self, x: jax.Array, cond=None) -> distributions.Posterior:
+        """q(z|x) for x [B, ...]: arrays [B, Z]."""
+        h = self.heads(self.encoder(x).astype(jnp.float32))
+        if self.posterior_kind == "point":
+            return distributions.Point(h)
+        mean, raw = jnp.split(h, 2, axis=-1)  # [B, Z] each
+        if self.posterior_kind == "softplus":
+            return distributions.normal_from_softplus(mean, raw)
+        return distributions.Normal(mean, raw)
+
+    def prior(self, cond=None) -> distributions.Prior:
+        """p(z) = N(0, 1): arrays [Z], which broadcast against any z."""
+        return distributions.Normal(jnp.zeros(self.latent), jnp.zeros(self.latent))
+
+    def decode(self, z: jax.Array, cond=None) -> distributions.Likelihood:
+        """p(x|z) for z [B, Z] or [K, B, Z]: arrays [B, ...] or [K, B, ...]."""
+        raw = self.decoder(z.reshape(-1, self.latent)).astype(jnp.float32)
+        raw = raw.reshape(*z.shape[:-1], *raw.shape[1:])
+        if self.likelihood_kind == "bernoulli":
+            return distributions.Bernoulli(raw)
+        log_variance = jnp.float32(self.log_variance)
+        if self.variance_kind == "per_pixel":
+            raw, log_variance = jnp.split(raw, 2, axis=-1)
+            log_variance = _floored(log_variance)
+        elif self.variance_kind == "single":
+            log_variance = _floored(self.learned_log_variance[...])
+        mean = jax.nn.sigmoid(raw) if self.output_kind == "sigmoid" else raw
+        kind = distributions.Gaussian if self.likelihood_kind == "gaussian" else distributions.Laplace
+        return kind(mean, log_variance)
+
+    def __call__(self, x: jax.Array, key: jax.Array, cond=None, samples: int = 1) -> Output:
+        """One pass over x [B, ...]; `key` is scalar or one an example [B]; K = `samples` > 1 puts K in front."""
+        posterior = self.encode(x, cond)
+        keys = key if key.ndim else rng.per_example(key, jnp.arange(x.shape[0]))  # [B]
+        z = posterior.sample(keys if samples == 1 else rng.per_sample(keys, jnp.arange(samples)))
+        return Output(posterior, z, self.decode(z, cond), self.prior(cond))
+
+
+def _net(options: Mapping, kind: str, *args, **kwargs) -> nnx.Module:
+    options = dict(options)
+    family = importlib.import_module(f"vae_jax.nn.{options.pop('family')}")
+    return getattr(family, kind)(*args, options, **kwargs)
+
+
+def _floored(log_variance: jax.Array) -> jax.Array:
+    log_stddev = 0.5 * log_variance
+    return 2 * (LOG_STDDEV_FLOOR + jax.nn.softplus(log_stddev - LOG_STDDEV_FLOOR))

@@ -1,0 +1,136 @@
+"""The convolutional family: strided convolutions down, transposed convolutions back to exactly the same sizes.
+
+`kernel`, `stride` and `padding` are one value for all layers or one a layer; the decoder's lists run from the latent
+outwards. `dense` are the widths of dense layers between the convolutions and the latent.
+"""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from vae_jax.errors import UserError
+from vae_jax.nn.layers import ACTIVATIONS, DenseStack, Stride, normalisation, stride_path
+
+OPTIONS = {
+    "channels": (32, 64),
+    "kernel": 4,
+    "stride": 2,
+    "padding": "same",
+    "dense": (),
+    "norm": "none",
+    "activation": "relu",
+}
+LISTS = ("channels", "kernel", "stride", "padding", "dense")
+
+
+def mirrored(options: Mapping) -> dict:
+    """The decoder options that undo an encoder of these options."""
+    return {
+        name: tuple(reversed(value)) if name in LISTS and isinstance(value, tuple) else value
+        for name, value in options.items()
+    }
+
+
+def check(options: Mapping, shape: tuple[int, ...], *, field: str) -> None:
+    """Raises UserError where the convolutions don't fit images of `shape` (H, W, C)."""
+    if len(shape) != 3:
+        raise UserError(f"{field}.family is 'conv', but the data are vectors of {shape[0]}; use family='mlp'.")
+    _path(shape, options, field=field)
+
+
+class Encoder(nnx.Module):
+    """x [B, H, W, C] -> h [B, features]."""
+
+    def __init__(self, shape: tuple[int, int, int], options: Mapping, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+        path = _path(shape, options, field="model.encoder")
+        norm, channels = options["norm"], (shape[-1], *options["channels"])
+        self.activation = ACTIVATIONS[options["activation"]]
+        self.convs, self.norms = nnx.List(), nnx.List()
+        for place, i, o in zip(path, channels[:-1], channels[1:], strict=True):
+            self.convs.append(
+                nnx.Conv(
+                    i,
+                    o,
+                    (place.kernel, place.kernel),
+                    strides=place.stride,
+                    padding=place.padding,
+                    use_bias=norm != "batch",
+                    dtype=dtype,
+                    rngs=rngs,
+                )
+            )
+            self.norms.append(normalisation(norm, o, dtype=dtype, rngs=rngs))
+        height, width = path[-1].inner
+        self.dense = DenseStack(
+            height * width * channels[-1],
+            options["dense"],
+            activation=options["activation"],
+            dtype=dtype,
+            rngs=rngs,
+        )
+        self.features = self.dense.features
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        h = x
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            h = self.activation(norm(conv(h)))
+        return self.dense(h.reshape(h.shape[0], -1))  # [B, h·w·c] -> [B, features]
+
+
+class Decoder(nnx.Module):
+    """z [B, Z] -> [B, H, W, C] before the output activation; the last layer has no norm and no activation."""
+
+    def __init__(self, latent: int, shape: tuple[int, int, int], options: Mapping, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+        path = _path(shape, mirrored(options), field="model.decoder")[::-1]
+        norm, channels = options["norm"], (*options["channels"], shape[-1])
+        self.activation = ACTIVATIONS[options["activation"]]
+        self.start = (*path[0].inner, channels[0])
+        height, width = path[0].inner
+        self.dense = DenseStack(
+            latent,
+            (*options["dense"], height * width * channels[0]),
+            activation=options["activation"],
+            dtype=dtype,
+            rngs=rngs,
+        )
+        self.convs, self.norms = nnx.List(), nnx.List()
+        for place, i, o in zip(path, channels[:-1], channels[1:], strict=True):
+            last = place is path[-1]
+            self.convs.append(
+                nnx.ConvTranspose(
+                    i,
+                    o,
+                    (place.kernel, place.kernel),
+                    strides=(place.stride, place.stride),
+                    padding=place.transposed_padding,
+                    use_bias=last or norm != "batch",
+                    dtype=dtype,
+                    rngs=rngs,
+                )
+            )
+            if not last:
+                self.norms.append(normalisation(norm, o, dtype=dtype, rngs=rngs))
+
+    def __call__(self, z: jax.Array) -> jax.Array:
+        h = self.dense(z).reshape(z.shape[0], *self.start)  # [B, h, w, c]
+        for conv, norm in zip(self.convs[:-1], self.norms, strict=True):
+            h = self.activation(norm(conv(h)))
+        return self.convs[-1](h)
+
+
+def _path(shape: tuple[int, ...], options: Mapping, *, field: str) -> tuple[Stride, ...]:
+    """The sizes from the image inwards, for options whose lists run that way (the encoder's)."""
+    layers = len(options["channels"])
+    lists = {}
+    for name in ("kernel", "stride", "padding"):
+        value = options[name]
+        lists[name] = value if isinstance(value, tuple) else (value,) * layers
+        if len(lists[name]) != layers:
+            raise UserError(
+                f"{field}.{name} has {len(lists[name])} entries for {layers} channels; give one value or {layers}."
+            )
+    return stride_path(
+        shape[:2], kernels=lists["kernel"], strides=lists["stride"], paddings=lists["padding"], field=field
+    )

@@ -1,0 +1,72 @@
+"""The objective: reconstruction and weighted terms, per example, in nats; and what its sum may be called."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from vae_jax import distributions
+from vae_jax.models.vae import Output
+
+ELBO = "elbo"
+BOUND = "bernoulli_bound"
+LOSS = "loss"
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Losses:
+    """All [B], nats summed over pixels and latent dimensions."""
+
+    loss: jax.Array  # what training minimises
+    reconstruction: jax.Array  # −log p(x|z)
+    kl: jax.Array  # KL(q ‖ p), unweighted
+    bound: jax.Array  # −reconstruction − kl; an ELBO only where `bound_name` says so
+
+
+def bound_name(config: ConfigDict, shape: tuple[int, ...]) -> str:
+    """What −reconstruction − KL is for data of `shape`: "elbo", "bernoulli_bound" or only a "loss".
+
+    It is an ELBO where the likelihood is a normalised density of the data as they are: Bernoulli on binarised images,
+    Gaussian and Laplace on pixels. Bernoulli on grey images is a bound for dynamically binarised ones.
+    """
+    binary = config.data.binarization != "none"
+    if config.model.posterior == "point":
+        return LOSS
+    if config.model.likelihood != "bernoulli":
+        return LOSS if binary else ELBO
+    if binary:
+        return ELBO
+    return BOUND if len(shape) == 3 and shape[-1] == 1 else LOSS
+
+
+def weights(objective: ConfigDict) -> dict[str, jax.Array]:
+    """The final weights as scalars that a compiled step takes as arguments: β and the capacity C (nats)."""
+    return {"kl": jnp.float32(objective.kl), "capacity": jnp.float32(objective.capacity)}
+
+
+def weights_at(final: dict[str, jax.Array], step: jax.Array, objective: ConfigDict) -> dict[str, jax.Array]:
+    """The weights at training step `step`: β and C rise linearly over their warm-up steps."""
+    return {
+        "kl": final["kl"] * _ramp(step, objective.kl_warmup),
+        "capacity": final["capacity"] * _ramp(step, objective.capacity_steps),
+    }
+
+
+def losses(output: Output, x: jax.Array, weight: dict[str, jax.Array], *, free_bits: float) -> Losses:
+    """−log p(x|z) + β·|Σ_j max(KL_j, λ) − C| for one sample z per example of x [B, ...].
+
+    β: Higgins et al. (2017); λ, the free bits of one dimension: Kingma et al. (2016), here per example; C, the
+    capacity: Burgess et al. (2018). With λ = C = 0 and β = 1 this is the negative ELBO.
+    """
+    reconstruction = -output.likelihood.log_prob(x)
+    kl_per_dimension = distributions.kl(output.posterior, output.prior)  # [B, Z]
+    kl = kl_per_dimension.sum(axis=-1)
+    counted = jnp.maximum(kl_per_dimension, free_bits).sum(axis=-1)
+    loss = reconstruction + weight["kl"] * jnp.abs(counted - weight["capacity"])
+    return Losses(loss, reconstruction, kl, -reconstruction - kl)
+
+
+def _ramp(step: jax.Array, steps: int) -> jax.Array:
+    return jnp.minimum(1.0, (step + 1) / steps) if steps else jnp.float32(1)

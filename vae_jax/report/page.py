@@ -1,0 +1,124 @@
+"""One static HTML page that tells a run: what it was, how it trained, and what the evaluation found."""
+
+import base64
+import importlib.resources
+import io
+import json
+import os
+import shlex
+from pathlib import Path
+
+import jinja2
+import numpy as np
+from PIL import Image
+
+from vae_jax.errors import UserError
+from vae_jax.images import grids
+from vae_jax.report import figures
+from vae_jax.report.text import config_rows, number, plus_minus
+from vae_jax.writer import read_metrics
+
+COLUMNS = 8
+SHOWN = 64  # pictures of a grid at most; a page of large photographs would be heavy with more
+SMALL = 64  # pixels of a side below which pictures were enlarged and must stay sharp
+CURVES = {
+    "loss": ("Loss (lower is better)", "per example"),
+    "elbo": ("ELBO (higher is better)", "nats per example"),
+    "reconstruction": ("Reconstruction (lower is better)", "per example"),
+    "kl": ("KL from the prior", "nats per example"),
+}
+
+
+def write_report(workdir: Path) -> Path:
+    """Writes workdir/report/index.html, which needs no other file and no network, and returns its path.
+
+    What the run folder doesn't hold yet is left out with one sentence that names the command that makes it.
+    """
+    workdir = Path(workdir)
+    if not (workdir / "config.json").exists():
+        raise UserError(f"{workdir} is not a run folder: it has no config.json.")
+    template = importlib.resources.files(__package__).joinpath("template.html").read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(number=number, plus_minus=plus_minus)
+    run = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
+    html = environment.from_string(template).render(
+        run=run,
+        config_rows=config_rows(run["config"]),
+        whole_config=json.dumps(run["config"], indent=2, ensure_ascii=False),
+        curves=_curves(read_metrics(workdir)),
+        evaluation=_evaluation(workdir / "studies" / "evaluation"),
+        samples=_samples(workdir / "studies" / "sample"),
+        commands={mode: _command(mode, workdir) for mode in ("eval", "sample")},
+    )
+    path = workdir / "report" / "index.html"
+    path.parent.mkdir(exist_ok=True)
+    aside = path.with_name(path.name + ".part")
+    aside.write_text(html, encoding="utf-8")
+    os.replace(aside, path)
+    return path
+
+
+def _curves(records):
+    """A picture of each quantity of CURVES that was recorded."""
+    pictures = []
+    for name, (title, unit) in CURVES.items():
+        points = {}
+        for record in records:
+            if name in record:
+                steps, values = points.setdefault(record["split"], ([], []))
+                steps.append(record["step"])
+                values.append(record[name])
+        if points:
+            last = ", ".join(f"{split} {number(values[-1])}" for split, (_, values) in points.items())
+            alt = f"{title} over the training steps; last values: {last}."
+            pictures.append({"src": _svg_uri(figures.curves(title, unit, points)), "alt": alt})
+    return pictures
+
+
+def _evaluation(folder):
+    """meta.json of the evaluation, with its pictures; None if there was none."""
+    if not (folder / "meta.json").exists():
+        return None
+    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    with np.load(folder / "arrays.npz") as arrays:
+        meta["kl_bars"] = meta["pairs"] = None
+        if "kl_per_dimension" in arrays:
+            meta["kl_bars"] = _svg_uri(figures.kl_bars(arrays["kl_per_dimension"]))
+        if "originals" in arrays and arrays["originals"].ndim == 4:
+            originals, reconstructions = (arrays[name][: SHOWN // 2] for name in ("originals", "reconstructions"))
+            meta["pairs"] = _png(grids.pairs(originals, reconstructions, COLUMNS), originals)
+    return meta
+
+
+def _samples(folder):
+    """meta.json of the samples, with their picture (None for vectors); None if none were drawn."""
+    if not (folder / "meta.json").exists():
+        return None
+    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    with np.load(folder / "arrays.npz") as arrays:
+        samples = arrays["samples"][:SHOWN]
+    meta["shown"] = len(samples)
+    meta["picture"] = _png(grids.grid(samples, COLUMNS), samples) if samples.ndim == 4 else None
+    return meta
+
+
+def _command(mode, workdir):
+    return f"python -m vae_jax.main --mode={mode} --workdir={shlex.quote(str(workdir))}"
+
+
+def _png(array, images):
+    """A grid, uint8 [h,w,3], for an <img>; `images` [N,H,W,C] are what it shows."""
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, format="PNG", optimize=True)
+    return {
+        "src": "data:image/png;base64," + base64.b64encode(file.getvalue()).decode(),
+        "width": array.shape[1],
+        "height": array.shape[0],
+        "enlarged": min(images.shape[1:3]) < SMALL,
+    }
+
+
+def _svg_uri(svg):
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()

@@ -1,0 +1,60 @@
+"""Named random streams, and keys that belong to an example rather than to its place in a batch.
+
+Every key is derived from the seed by name, then by step or by example; none is split and carried along, so a
+resumed run draws the noise of the undisturbed one, and an evaluation draws the same noise for any batch size and
+any number of devices.
+"""
+
+import zlib
+
+import jax
+import jax.numpy as jnp
+
+IMPL = "threefry2x32"
+
+
+def stream(seed: int, name: str, step: jax.Array | int | None = None) -> jax.Array:
+    """The key of the stream `name` under `seed`, at `step` if one is given (a scalar key)."""
+    key = jax.random.fold_in(jax.random.key(seed, impl=IMPL), zlib.crc32(name.encode()))
+    return key if step is None else jax.random.fold_in(key, step)
+
+
+def per_example(key: jax.Array, example_id: jax.Array) -> jax.Array:
+    """One key an example: `key` (scalar or [B]) with `example_id` [B] folded in, as keys [B]."""
+    axis = 0 if key.ndim else None
+    return jax.vmap(jax.random.fold_in, in_axes=(axis, 0))(key, example_id)
+
+
+def per_sample(key: jax.Array, samples: jax.Array) -> jax.Array:
+    """Keys [K, *key.shape]: each key with each of the sample numbers `samples` [K] folded in."""
+    fold = jax.random.fold_in
+    for _ in range(key.ndim):
+        fold = jax.vmap(fold, in_axes=(0, None))
+    return jax.vmap(fold, in_axes=(None, 0))(key, samples)
+
+
+def normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Standard normal noise of `shape`; the shape of `key` is a prefix of it, one key for each leading index."""
+    return _draw(jax.random.normal, key, shape)
+
+
+def uniform(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Uniform noise on [0, 1) of `shape`; the shape of `key` is a prefix of it, as in `normal`."""
+    return _draw(jax.random.uniform, key, shape)
+
+
+def laplace(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Noise of `shape` with density ½·exp(−|x|); the shape of `key` is a prefix of it, as in `normal`."""
+    return _draw(jax.random.laplace, key, shape)
+
+
+def _draw(draw, key, shape):
+    if shape[: key.ndim] != key.shape:
+        raise ValueError(f"keys of shape {key.shape} are not a prefix of the shape {shape}")
+
+    def one(k):
+        return draw(k, shape[key.ndim :], jnp.float32)
+
+    for _ in range(key.ndim):
+        one = jax.vmap(one)
+    return one(key)

@@ -1,0 +1,187 @@
+"""A run folder: which run it is, where its parts lie, and what must be the same when it goes on."""
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from vae_jax import __version__
+from vae_jax.config import default_config, differences, resolve
+from vae_jax.data.source import Source
+from vae_jax.data.splits import open_splits
+from vae_jax.errors import UserError
+from vae_jax.mesh import check_batch_size, make_mesh
+from vae_jax.objectives.objective import ELBO, bound_name
+from vae_jax.steps import Steps
+from vae_jax.validation import check_shape
+
+MIN_STEPS_BETWEEN_EVALUATIONS = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What training, evaluation and sampling share: the resolved config, the data, the devices and the functions."""
+
+    workdir: Path
+    name: str
+    config: ConfigDict
+    splits: dict[str, Source]
+    mesh: Mesh
+    steps: Steps
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.workdir / "checkpoints"
+
+    def study(self, name: str) -> Path:
+        return self.workdir / "studies" / name
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What a run folder says of its run: the name, the resolved config and the shape of one example."""
+
+    name: str
+    config: ConfigDict
+    shape: tuple[int, ...]
+
+
+def open_run(workdir: Path, name: str, config: ConfigDict) -> Run:
+    """Opens the data and the devices of a config, checks that all fits together and fills in the step counts.
+
+    UserError, before anything compiles, for what does not fit. Nothing is written.
+    """
+    resolve(config)
+    splits = open_splits(config.data)
+    shape = splits["train"].features.shape
+    check_shape(config, shape)
+    _check_bound(config, shape)
+    mesh = make_mesh(config.mesh.devices)
+    for field in ("train", "eval"):
+        check_batch_size(config[field].batch_size, mesh, field=f"{field}.batch_size")
+    _fill_in_step_counts(config, len(splits["train"]))
+    return Run(workdir, name, config, splits, mesh, Steps(config, shape, mesh))
+
+
+def read_record(workdir: Path) -> Record | None:
+    """What config.json of the run in `workdir` says, or None where there is no run."""
+    path = workdir / "config.json"
+    if not path.exists():
+        return None
+    try:
+        saved = json.loads(path.read_text())
+        config = default_config()
+        _update(config, saved["config"])
+        return Record(saved["name"], config, tuple(saved["shape"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is not a run's config ({error}); name another --workdir.") from error
+
+
+def check_same_run(run: Run) -> None:
+    """Raises UserError where `workdir` holds a run whose model, data, objective, seed, optimiser or batch differ."""
+    saved = read_record(run.workdir)
+    if saved is None:
+        return
+    resolve(saved.config)
+    changed = differences(run.config, saved.config)
+    if changed:
+        raise UserError(
+            f"{run.workdir} holds a run that differs in {'; '.join(changed)}; name another --workdir, or take these "
+            f"fields back to resume it."
+        )
+
+
+def write_config(run: Run, command: str) -> None:
+    """Writes config.json: the resolved config, the versions, the commit of the working folder, and the commands.
+
+    A resumed run keeps the command that began it and adds its own.
+    """
+    path = run.workdir / "config.json"
+    commands = json.loads(path.read_text())["commands"] if path.exists() else []
+    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+    record = {
+        "name": run.name,
+        "config": run.config.to_dict(),
+        "command": [*commands, command][0],
+        "commands": [*commands, command],
+        "versions": {"python": platform.python_version(), "vae_jax": __version__}
+        | {p: importlib.metadata.version(p) for p in packages},
+        "git": _git_commit(),
+        "shape": list(run.steps.shape),
+        "data": {name: len(split) for name, split in run.splits.items()},
+        "devices": [str(device.device_kind) for device in run.mesh.devices.flat],
+    }
+    write_json(path, record)
+
+
+def write_json(path: Path, record: dict) -> None:
+    """Writes `record` aside and renames it into place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(path.name + ".part")
+    aside.write_text(json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    os.replace(aside, path)
+
+
+def _check_bound(config: ConfigDict, shape: tuple[int, ...]) -> None:
+    if config.eval.importance_samples and bound_name(config, shape) != ELBO:
+        raise UserError(
+            f"eval.importance_samples is {config.eval.importance_samples}, but with model.posterior="
+            f"{config.model.posterior!r}, model.likelihood={config.model.likelihood!r} and data.binarization="
+            f"{config.data.binarization!r} there is no density of the data to estimate; set it to 0, or take a "
+            f"likelihood that fits the data (bernoulli for binarised images, gaussian or laplace for the others)."
+        )
+
+
+def _fill_in_step_counts(config: ConfigDict, examples: int) -> None:
+    train = config.train
+    if train.batch_size > examples:
+        raise UserError(
+            f"train.batch_size is {train.batch_size}; it must be at most {examples}, the number of training examples."
+        )
+    per_call, per_epoch = train.steps_per_call, examples / train.batch_size
+    if train.steps is None:
+        train.steps = _round_up(train.epochs * per_epoch, per_call)
+    if train.eval_every is None:
+        train.eval_every = _round_up(max(per_epoch, MIN_STEPS_BETWEEN_EVALUATIONS), per_call)
+    if train.checkpoint_every is None:
+        train.checkpoint_every = train.eval_every
+    if train.log_every is None:
+        train.log_every = _round_up(min(per_epoch, MIN_STEPS_BETWEEN_EVALUATIONS), per_call)
+    for field in ("steps", "log_every", "eval_every", "checkpoint_every"):
+        if train[field] % per_call:
+            raise UserError(
+                f"train.{field} is {train[field]}; it must be a multiple of train.steps_per_call ({per_call})."
+            )
+
+
+def _round_up(value: float, multiple: int) -> int:
+    return -int(-value // multiple) * multiple
+
+
+def _update(config: ConfigDict, saved: dict) -> None:
+    for name, value in saved.items():
+        if isinstance(value, dict) and name not in ("encoder", "decoder"):
+            _update(config[name], value)
+        else:
+            config[name] = _tuples(value)
+
+
+def _tuples(value):
+    if isinstance(value, dict):
+        return {name: _tuples(entry) for name, entry in value.items()}
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _git_commit() -> str | None:
+    """The commit checked out in the working folder; None where there is no git or no repository."""
+    try:
+        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() if found.returncode == 0 else None

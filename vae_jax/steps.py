@@ -1,0 +1,214 @@
+"""The jitted functions of a run: train, evaluate, encode, decode, reconstruct and sample, for one config and mesh."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from vae_jax import distributions, rng
+from vae_jax.data.transforms import prepare
+from vae_jax.mesh import replicated
+from vae_jax.models.vae import VAE
+from vae_jax.objectives import objective
+from vae_jax.optimizer import learning_rate, make_optimizer
+from vae_jax.state import TrainState, Variables, initial_state
+
+IMPORTANCE_CHUNK = 32
+
+Batch = dict[str, jax.Array]
+
+
+class Steps:
+    """The compiled functions for examples of `shape`; nothing is compiled before it is first called.
+
+    Training runs the nets in `config.dtype`; everything held out is computed in float32 with the final weights of
+    the objective, BatchNorm's running statistics and one key an example, so that a figure depends neither on the
+    batch size nor on the number of devices.
+    """
+
+    def __init__(self, config: ConfigDict, shape: tuple[int, ...], mesh: Mesh):
+        self.config, self.shape, self.mesh = config, tuple(shape), mesh
+        self.bound = objective.bound_name(config, self.shape)
+        self.weights = objective.weights(config.objective)
+        self.optimizer = make_optimizer(config.optimizer)
+        self._learning_rate = learning_rate(config.optimizer)
+        self._train_graph = self._graph(jnp.dtype(config.dtype), training=True)
+        self._eval_graph = self._graph(jnp.dtype("float32"), training=False)
+        whole = replicated(mesh)
+        self.init = self._jit(self._init, out_shardings=whole)
+        self.train = self._jit(self._train, donate_argnums=0, out_shardings=whole)
+        self.evaluate = self._jit(self._evaluate, out_shardings=whole)
+        self.importance = self._jit(self._importance, static_argnames="samples", out_shardings=whole)
+        self.encode = self._jit(self._encode, out_shardings=whole)
+        self.decode = self._jit(self._decode, out_shardings=whole)
+        self.reconstruct = self._jit(self._reconstruct, out_shardings=whole)
+        self.sample = self._jit(self._sample, out_shardings=whole)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of what a training step measures, means over the batch."""
+        bound = () if self.bound == objective.LOSS else (self.bound,)
+        return ("loss", "reconstruction", "kl", *bound, "gradient_norm")
+
+    def abstract_state(self) -> TrainState:
+        """Shapes, dtypes and shardings of the training state, without its values."""
+        sharding = replicated(self.mesh)
+        return jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), jax.eval_shape(self._init)
+        )
+
+    def _init(self) -> TrainState:
+        """The state before the first step, a function of the seed alone."""
+        _, params, model_state = nnx.split(self._model(jnp.dtype(self.config.dtype)), nnx.Param, ...)
+        return initial_state(
+            Variables(params, model_state),
+            self.optimizer,
+            ema=self.config.optimizer.ema > 0,
+            metrics=self.metrics,
+        )
+
+    def _train(self, state: TrainState, batches: Batch, weights: dict[str, jax.Array]) -> tuple[TrainState, dict]:
+        """K steps over batches [K, B, ...]: the new state, and a report to be read later.
+
+        The report has the last step's number, the sums of the window, `ok`, and the loss and gradient norm of the
+        last batch tried. A scan even for K = 1: one call of 8 and eight calls of 1 are then bitwise equal.
+        """
+        state, metrics = jax.lax.scan(lambda s, batch: self._train_step(s, batch, weights), state, batches)
+        rate = self._learning_rate(state.step // self.config.optimizer.accumulate)
+        last = {name: metrics[name][-1] for name in self.metrics}
+        return state, {
+            "step": state.step,
+            "ok": state.ok,
+            "window": state.window,
+            "last": last,
+            "learning_rate": jnp.float32(rate),
+        }
+
+    def _train_step(self, state: TrainState, batch: Batch, weights: dict) -> tuple[TrainState, dict]:
+        config = self.config
+        x = prepare(batch, rng.stream(config.seed, "binarize"), binarization=config.data.binarization)
+        keys = rng.per_example(rng.stream(config.seed, "train", state.step), batch["example_id"])
+        weight = objective.weights_at(weights, state.step, config.objective)
+
+        def mean_loss(params):
+            model = nnx.merge(self._train_graph, params, state.variables.model_state, copy=True)
+            losses = self._losses(model(x, keys), x, weight)
+            means = {name: _masked_mean(value, batch["mask"]) for name, value in losses.items()}
+            return means["loss"], (means, nnx.state(model, nnx.Not(nnx.Param)))
+
+        gradient, (metrics, model_state) = jax.grad(mean_loss, has_aux=True)(state.variables.params)
+        metrics["gradient_norm"] = optax.global_norm(gradient)
+        updates, opt_state = self.optimizer.update(gradient, state.opt_state, state.variables.params)
+        variables = Variables(optax.apply_updates(state.variables.params, updates), model_state)
+        new = TrainState(
+            step=state.step + 1,
+            variables=variables,
+            opt_state=opt_state,
+            ema=self._averaged(state.ema, variables),
+            window=self._window(state, metrics),
+            ok=state.ok & jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["gradient_norm"]),
+        )
+        kept = jax.tree.map(functools.partial(jnp.where, new.ok), new, state)
+        return _replace(kept, ok=new.ok), metrics
+
+    def _averaged(self, ema: Variables | None, variables: Variables) -> Variables | None:
+        if ema is None:
+            return None
+        decay = self.config.optimizer.ema
+        return jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, ema, variables)
+
+    def _window(self, state: TrainState, metrics: dict) -> dict[str, jax.Array]:
+        """The sums since the last logged step, started anew by the first step after it."""
+        fresh = state.step % self.config.train.log_every == 0
+        new = {**metrics, "count": jnp.float32(1)}
+        return {name: jnp.where(fresh, 0, total) + new[name] for name, total in state.window.items()}
+
+    def _losses(self, output, x: jax.Array, weight: dict) -> dict[str, jax.Array]:
+        losses = objective.losses(output, x, weight, free_bits=self.config.objective.free_bits)
+        named = {"loss": losses.loss, "reconstruction": losses.reconstruction, "kl": losses.kl}
+        return named if self.bound == objective.LOSS else {**named, self.bound: losses.bound}
+
+    def _held_out(self, batch: Batch) -> jax.Array:
+        """x [B, ...] of held-out examples: binarised, if at all, by one draw that belongs to the data."""
+        data = self.config.data
+        return prepare(batch, rng.stream(data.seed, "held-out draw"), binarization=data.binarization)
+
+    def _evaluation_keys(self, batch: Batch) -> jax.Array:
+        return rng.per_example(rng.stream(self.config.seed, "evaluation"), batch["example_id"])
+
+    def _evaluate(self, variables: Variables, batch: Batch, weights: dict) -> dict[str, jax.Array]:
+        """The losses of each example [B], its KL per dimension and its posterior mean [B, Z]."""
+        x = self._held_out(batch)
+        output = self._merge(variables)(x, self._evaluation_keys(batch))
+        kl = distributions.kl(output.posterior, output.prior)
+        return {**self._losses(output, x, weights), "kl_per_dimension": kl, "latent_mean": output.posterior.mean}
+
+    def _importance(self, variables: Variables, batch: Batch, *, samples: int) -> jax.Array:
+        """−log p(x) [B] by K = `samples` draws from the posterior: −log 1/K Σ p(x, z_k)/q(z_k|x), nats.
+
+        Burda et al. (2016), equation 8; an upper bound of −log p(x) in expectation. In chunks, for memory.
+        """
+        x, model = self._held_out(batch), self._merge(variables)
+        keys = self._evaluation_keys(batch)
+        posterior, prior = model.encode(x), model.prior()
+
+        def chunk(total, start):
+            number = start + jnp.arange(IMPORTANCE_CHUNK)
+            z = posterior.sample(rng.per_sample(keys, number))  # [K', B, Z]
+            log_weight = model.decode(z).log_prob(x) + prior.log_prob(z) - posterior.log_prob(z)  # [K', B]
+            log_weight = jnp.where((number < samples)[:, None], log_weight, -jnp.inf)
+            return jnp.logaddexp(total, jax.nn.logsumexp(log_weight, axis=0)), None
+
+        starts = jnp.arange(0, samples, IMPORTANCE_CHUNK)
+        total, _ = jax.lax.scan(chunk, jnp.full(x.shape[0], -jnp.inf), starts)
+        return jnp.log(samples) - total
+
+    def _encode(self, variables: Variables, x: jax.Array) -> distributions.Posterior:
+        return self._merge(variables).encode(x)
+
+    def _decode(self, variables: Variables, z: jax.Array) -> jax.Array:
+        return self._merge(variables).decode(z).mean
+
+    def _reconstruct(self, variables: Variables, batch: Batch) -> tuple[jax.Array, jax.Array]:
+        """What the net sees of each example and the mean of p(x|z) at the posterior's mean, both [B, ...]."""
+        x, model = self._held_out(batch), self._merge(variables)
+        return x, model.decode(model.encode(x).mean).mean
+
+    def _sample(self, variables: Variables, keys: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """For keys [N]: latents from the prior [N, Z], and the mean of p(x|z) at each [N, ...]."""
+        model = self._merge(variables)
+        z = model.prior().sample(keys)
+        return z, model.decode(z).mean
+
+    def _merge(self, variables: Variables) -> VAE:
+        return nnx.merge(self._eval_graph, variables.params, variables.model_state, copy=True)
+
+    def _model(self, dtype: jnp.dtype) -> VAE:
+        rngs = nnx.Rngs(params=rng.stream(self.config.seed, "init"))
+        return VAE(self.config.model.to_dict(), self.shape, dtype=dtype, rngs=rngs)
+
+    def _graph(self, dtype: jnp.dtype, *, training: bool) -> nnx.GraphDef:
+        model = nnx.eval_shape(lambda: self._model(dtype))
+        model.train() if training else model.eval()
+        return nnx.split(model, nnx.Param, ...)[0]
+
+    def _jit(self, function: Callable, **options) -> Callable:
+        @functools.wraps(function)
+        def traced(*args, **kwargs):
+            with jax.default_matmul_precision(self.config.matmul_precision):
+                return function(*args, **kwargs)
+
+        return jax.jit(traced, **options)
+
+
+def _replace(state: TrainState, *, ok: jax.Array) -> TrainState:
+    return TrainState(state.step, state.variables, state.opt_state, state.ema, state.window, ok)
+
+
+def _masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
+    return (values * mask).sum() / mask.sum()

@@ -1,0 +1,128 @@
+"""What a config may hold, checked before anything compiles; every complaint is one sentence."""
+
+import importlib
+import pkgutil
+
+from ml_collections import ConfigDict
+
+import vae_jax.nn
+from vae_jax.errors import UserError
+from vae_jax.nn.layers import ACTIVATIONS, NORMS, check_choice
+
+
+def check_values(config: ConfigDict) -> None:
+    """Raises UserError for the first value that no data set could make right."""
+    for net in ("encoder", "decoder"):
+        check_choice(f"model.{net}.activation", config.model[net].activation, tuple(ACTIVATIONS))
+        check_choice(f"model.{net}.norm", config.model[net].norm, NORMS)
+        for name in ("widths", "channels", "kernel", "stride", "dense"):
+            _check_sizes(f"model.{net}.{name}", config.model[net].get(name, ()))
+    _check_choices(config)
+    _check_numbers(config)
+
+
+def check_shape(config: ConfigDict, shape: tuple[int, ...]) -> None:
+    """Raises UserError where the nets can't take in, or give back, examples of `shape`."""
+    encoder, decoder = config.model.encoder, config.model.decoder
+    family(encoder.family).check(net_options(encoder), shape, field="model.encoder")
+    decoder_family = family(decoder.family)
+    decoder_family.check(decoder_family.mirrored(net_options(decoder)), shape, field="model.decoder")
+
+
+def family(name: str):
+    """The module of vae_jax/nn that holds the family `name`: Encoder, Decoder, OPTIONS, mirrored, check."""
+    names = [m.name for m in pkgutil.iter_modules(vae_jax.nn.__path__) if m.name != "layers"]
+    if name not in names:
+        raise UserError(f"model.encoder or model.decoder has family={name!r}; it must be one of {', '.join(names)}.")
+    return importlib.import_module(f"vae_jax.nn.{name}")
+
+
+def net_options(net: ConfigDict) -> dict:
+    """The options of an encoder or decoder, without the name of its family."""
+    return {name: value for name, value in net.to_dict().items() if name != "family"}
+
+
+def _check_choices(config: ConfigDict) -> None:
+    for name, allowed in {
+        "data.binarization": ("none", "threshold", "dynamic"),
+        "data.delivery": ("auto", "device", "host"),
+        "model.posterior": ("normal", "softplus", "point"),
+        "model.likelihood": ("gaussian", "laplace", "bernoulli"),
+        "model.variance_kind": ("fixed", "single", "per_pixel"),
+        "model.output": ("sigmoid", "identity"),
+        "optimizer.name": ("adam", "adamw", "sgd"),
+        "optimizer.schedule": ("constant", "cosine"),
+        "dtype": ("float32", "bfloat16"),
+        "matmul_precision": ("default", "high", "highest"),
+    }.items():
+        check_choice(name, get_field(config, name), allowed)
+    if config.model.posterior == "point" and config.objective.kl != 0:
+        raise UserError(
+            f"objective.kl is {config.objective.kl} with model.posterior='point', which has no KL; set objective.kl=0."
+        )
+    if config.optimizer.schedule == "cosine" and config.optimizer.decay_steps <= config.optimizer.warmup_steps:
+        raise UserError(
+            f"optimizer.decay_steps is {config.optimizer.decay_steps}; with schedule='cosine' it must be more than "
+            f"optimizer.warmup_steps ({config.optimizer.warmup_steps})."
+        )
+    if config.optimizer.weight_decay and config.optimizer.name != "adamw":
+        raise UserError(
+            f"optimizer.weight_decay is {config.optimizer.weight_decay} with optimizer.name="
+            f"{config.optimizer.name!r}; only 'adamw' has it."
+        )
+
+
+def _check_numbers(config: ConfigDict) -> None:
+    at_least = {
+        "model.latent": 1,
+        "train.batch_size": 1,
+        "train.epochs": 1,
+        "train.steps": 1,
+        "train.steps_per_call": 1,
+        "train.log_every": 1,
+        "train.eval_every": 1,
+        "train.checkpoint_every": 1,
+        "eval.batch_size": 1,
+        "eval.importance_samples": 0,
+        "eval.importance_examples": 1,
+        "optimizer.accumulate": 1,
+        "optimizer.warmup_steps": 0,
+        "optimizer.clip_norm": 0,
+        "optimizer.weight_decay": 0,
+        "objective.kl": 0,
+        "objective.kl_warmup": 0,
+        "objective.free_bits": 0,
+        "objective.capacity": 0,
+        "objective.capacity_steps": 0,
+        "data.workers": 0,
+        "sample.count": 1,
+        "seed": 0,
+        "data.seed": 0,
+        "sample.seed": 0,
+    }
+    for name, least in at_least.items():
+        value = get_field(config, name)
+        if value is not None and not least <= value < float("inf"):
+            raise UserError(f"{name} is {value}; it must be {least} or more.")
+    for name in ("optimizer.learning_rate", "model.variance"):
+        if not 0 < get_field(config, name) < float("inf"):
+            raise UserError(f"{name} is {get_field(config, name)}; it must be more than 0.")
+    if not 0 <= config.optimizer.ema < 1:
+        raise UserError(f"optimizer.ema is {config.optimizer.ema}; it must be at least 0 and below 1.")
+    size = config.data.image_size
+    if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
+        raise UserError(f"data.image_size is {tuple(size)}; it must be two positive integers (height, width).")
+
+
+def _check_sizes(field: str, value) -> None:
+    entries = value if isinstance(value, tuple) else (value,)
+    if not all(isinstance(entry, int) and entry > 0 for entry in entries):
+        raise UserError(f"{field} is {value!r}; it must be positive integers.")
+
+
+def get_field(config: ConfigDict, name: str):
+    """The value of the dotted field `name`."""
+    node = config
+    for part in name.split("."):
+        node = node[part]
+    return node
