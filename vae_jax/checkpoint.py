@@ -4,6 +4,7 @@ import dataclasses
 import json
 import logging
 import math
+import shutil
 import warnings
 import zlib
 from collections.abc import Callable
@@ -35,9 +36,12 @@ class Checkpoints:
     A checkpoint is written aside and renamed, so a kill at any moment leaves the ones before it whole. It holds the
     leaves of a pytree under their paths, so that reading it needs the same names and shapes, not the same classes,
     and the CRC-32 of each leaf, because the array format notices a file cut short but not a flipped bit.
+
+    `clean` removes what a kill in the middle of a save left. It is for the one who saves: in another process, which
+    reads the run while it trains, it would remove the save under way.
     """
 
-    def __init__(self, folder: Path, *, say: Callable[[str], None] = print):
+    def __init__(self, folder: Path, *, say: Callable[[str], None] = print, clean: bool = False):
         logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax tells of every file; what matters is said here
         self._say = say
         _set_aside_unreadable(folder, say)
@@ -52,7 +56,7 @@ class Checkpoints:
                 ]
             ),
             save_decision_policy=_always(),
-            cleanup_tmp_directories=True,
+            cleanup_tmp_directories=clean,
         )
 
     def __enter__(self):
@@ -79,10 +83,16 @@ class Checkpoints:
         self._checkpointer.wait()
         if step in self.steps():
             return
-        metrics = None if held_out_loss is None else {"held_out_loss": held_out_loss}
+        evaluated = held_out_loss is not None and math.isfinite(held_out_loss)
         named = _named(tree)
         sums = {name: _checksum(leaf) for name, leaf in jax.device_get(named).items()}
-        self._checkpointer.save_async(step, named, metrics=metrics, custom_metadata={"crc32": sums}, force=True)
+        self._checkpointer.save_async(
+            step,
+            named,
+            metrics=_signed(held_out_loss) if evaluated else None,
+            custom_metadata={"crc32": sums},
+            force=True,
+        )
 
     def restore(self, abstract: Any, which: str, *, discard: bool = False) -> Restored:
         """The tree of the checkpoint `which` ("newest", "best" or a step), with the shardings of `abstract`.
@@ -109,7 +119,7 @@ class Checkpoints:
     def _load(self, step: int, abstract: dict[str, Any]) -> dict[str, Any]:
         metadata = self._checkpointer.metadata(step)
         sums = (metadata.custom_metadata or {}).get("crc32")
-        if sums is None:
+        if sums is None or metadata.metadata is None:
             raise ValueError("its metadata are broken")
         saved = {name: tuple(leaf.shape) for name, leaf in metadata.metadata.items()}
         expected = {name: tuple(leaf.shape) for name, leaf in abstract.items()}
@@ -153,8 +163,7 @@ class Checkpoints:
 
 
 def _held_out_loss(metrics: dict) -> float:
-    value = metrics["held_out_loss"]
-    return value if math.isfinite(value) else math.inf
+    return metrics["held_out_loss"]
 
 
 def _always():
@@ -175,15 +184,29 @@ def _checksum(leaf: np.ndarray) -> int:
     return zlib.crc32(np.ascontiguousarray(leaf).tobytes())
 
 
+def _signed(held_out_loss: float) -> dict[str, Any]:
+    """The metrics of a checkpoint: the loss, and a checksum of it."""
+    return {"held_out_loss": held_out_loss, "crc32": zlib.crc32(repr(held_out_loss).encode())}
+
+
 def _set_aside_unreadable(folder: Path, say: Callable[[str], None]) -> None:
-    """Renames checkpoints whose metrics are broken, over which Orbax could not even list the others."""
-    for path in folder.glob("*/metrics/metrics"):
-        step = path.parents[1]
+    """Renames checkpoints whose metadata or metrics are broken, over which Orbax could not even list the others."""
+    for step in sorted(folder.glob("*")):
+        if not step.name.isdecimal():
+            continue
         try:
-            json.loads(path.read_text())
-        except ValueError:
-            say(f"checkpoint {step.name} can't be used: its metrics are broken; it is now {step.name}.broken.")
-            step.rename(step.with_name(f"{step.name}.broken"))
+            ocp.metadata(step)
+            metrics = step / "metrics" / "metrics"
+            if metrics.exists():
+                saved = json.loads(metrics.read_text())
+                if saved != _signed(saved["held_out_loss"]):
+                    raise ValueError("not what was written")
+        except Exception:  # whatever a broken file raises
+            if step.exists():  # a run that trains may have removed it meanwhile
+                aside = step.with_name(f"{step.name}.broken")
+                say(f"checkpoint {step.name} can't be used: its metadata or metrics are broken; it is now {aside.name}")
+                shutil.rmtree(aside, ignore_errors=True)
+                step.rename(aside)
 
 
 def _first_line(error: Exception) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from ml_collections import ConfigDict, config_dict
 
 from vae_jax.errors import UserError
-from vae_jax.validation import check_values, family, get_field, net_options
+from vae_jax.validation import check_net, check_values, family, get_field, net_options
 
 # What makes a run the same run; everything else may change when it is resumed.
 IDENTITY = (
@@ -30,6 +30,9 @@ IDENTITY = (
     "dtype",
     "matmul_precision",
 )
+
+
+NETS = ("model.encoder", "model.decoder")  # their fields are the options of the family that they name
 
 
 def default_config() -> ConfigDict:
@@ -131,8 +134,12 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> None:
         name, equals, value = argument.removeprefix("--config.").partition("=")
         if not equals:
             raise UserError(f"{argument}: write it as --config.{name}=VALUE.")
-        _check_field(config, name)
         group, _, field = name.rpartition(".")
+        if group in NETS:
+            with get_field(config, group).ignore_type():
+                get_field(config, group)[field] = _net_option(config, group, field, value)
+            continue
+        _check_field(config, name)
         node = get_field(config, group) if group else config
         try:
             node[field] = value if isinstance(node[field], str) else _parse(value)
@@ -146,17 +153,16 @@ def resolve(config: ConfigDict) -> None:
     UserError names the first field that is wrong, its value and what is allowed.
     """
     _check_fields(config, default_config())
-    encoder = _with_family_options(config, "encoder")
-    decoder = config.model.decoder
+    encoder = _with_options(config, "encoder", {})
+    decoder, mirrored = config.model.decoder, {}
     if decoder.get("mirror", False):
         if decoder.get("family") != encoder.family:
             raise UserError(
                 f"model.decoder.family is {decoder.get('family')!r} with mirror=True; it must be the encoder's, "
                 f"{encoder.family!r}, or mirror must go."
             )
-        config.model.decoder = {"family": encoder.family, **family(encoder.family).mirrored(net_options(encoder))}
-    else:
-        _with_family_options(config, "decoder")
+        mirrored = family(encoder.family).mirrored(net_options(encoder))
+    _with_options(config, "decoder", mirrored)
     check_values(config)
 
 
@@ -174,15 +180,30 @@ def _parse(value: str):
     return {"true": True, "false": False}.get(value) if value in ("true", "false") else ast.literal_eval(value)
 
 
-def _with_family_options(config: ConfigDict, net: str) -> ConfigDict:
+def _with_options(config: ConfigDict, net: str, mirrored: Mapping) -> ConfigDict:
+    """Fills in the options of a net's family: as given, else as `mirrored` has them, else the family's defaults."""
     given = config.model[net].to_dict()
     given.pop("mirror", None)
     defaults = family(given.get("family", "")).OPTIONS
     for name in given:
         if name != "family" and name not in defaults:
             raise UserError(_unknown(f"model.{net}.{name}", name, defaults))
-    config.model[net] = {**defaults, **given}
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    options = {**defaults, **mirrored, **given}
+    check_net(f"model.{net}", options)
+    config.model[net] = ConfigDict(options)
     return config.model[net]
+
+
+def _net_option(config: ConfigDict, net: str, name: str, value: str):
+    """The value of one option of a net from the command line, of any type: `resolve` checks it."""
+    known = ("family", "mirror", *family(get_field(config, net).get("family", "")).OPTIONS)
+    if name not in known:
+        raise UserError(_unknown(f"{net}.{name}", name, known))
+    try:
+        return _parse(value)
+    except (ValueError, SyntaxError):
+        return value
 
 
 def _check_fields(config: Mapping, defaults: Mapping, prefix: str = "") -> None:
@@ -191,7 +212,7 @@ def _check_fields(config: Mapping, defaults: Mapping, prefix: str = "") -> None:
             raise UserError(_unknown(prefix + name, name, defaults))
         if value is None and defaults[name] is not None:
             raise UserError(f"{prefix}{name} is None; it must be {_type_name(defaults[name])}.")
-        if isinstance(defaults[name], ConfigDict) and prefix + name not in ("model.encoder", "model.decoder"):
+        if isinstance(defaults[name], ConfigDict) and prefix + name not in NETS:
             _check_fields(value, defaults[name], f"{prefix}{name}.")
 
 

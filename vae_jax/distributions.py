@@ -154,7 +154,8 @@ Likelihood = Bernoulli | Gaussian | Laplace
 
 def normal_from_softplus(mean: jax.Array, raw: jax.Array) -> Normal:
     """The normal with stddev softplus(raw); below −15, where softplus(raw) = exp(raw) in float32, its log is raw."""
-    log_stddev = jnp.where(raw < -15, raw, jnp.log(jax.nn.softplus(jnp.maximum(raw, -15))))
+    low = raw < -15
+    log_stddev = jnp.where(low, raw, jnp.log(jax.nn.softplus(jnp.where(low, -15, raw))))
     return Normal(mean, 2 * log_stddev)
 
 

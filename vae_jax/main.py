@@ -26,6 +26,9 @@ flags.DEFINE_enum("split", "test", ("train", "validation", "test"), "What to eva
 
 def main() -> None:
     """Runs the command of sys.argv: exit code 0, 2 for a user's mistake, 1 for a training that diverged."""
+    if {"--help", "-h"} & set(sys.argv[1:]):
+        print(f"{USAGE}\n{FLAGS.main_module_help()}")
+        return
     overrides = [argument for argument in sys.argv[1:] if argument.startswith("--config.")]
     try:
         rest = FLAGS([sys.argv[0], *[a for a in sys.argv[1:] if a not in overrides]])
@@ -33,11 +36,13 @@ def main() -> None:
             raise UserError(f"{rest[1]!r} is not understood; arguments are written --name=value.")
         _run(overrides)
     except flags.Error as error:
-        sys.exit(_fail(f"{error}\n{USAGE}", 2))
+        sys.exit(_fail(f"{error} (--help lists the flags)", 2))
     except UserError as error:
         sys.exit(_fail(str(error), 2))
     except DivergedError as error:
         sys.exit(_fail(str(error), 1))
+    except KeyboardInterrupt:  # outside training, which saves and ends by itself
+        sys.exit(_fail("interrupted", 130))
 
 
 def _run(overrides: list[str]) -> None:
@@ -47,7 +52,7 @@ def _run(overrides: list[str]) -> None:
     command = shlex.join(["python", "-m", "vae_jax.main", *sys.argv[1:]])
     if FLAGS.config is None:
         if FLAGS.workdir is None:
-            raise UserError("Name a config file with --config, or a run folder with --workdir.\n" + USAGE)
+            raise UserError("Name a config file with --config, or a run folder with --workdir (--help says more).")
         record = commands.saved_record(Path(FLAGS.workdir))
         name, experiment = record.name, record.config
     else:

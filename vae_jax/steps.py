@@ -102,25 +102,26 @@ class Steps:
             return means["loss"], (means, nnx.state(model, nnx.Not(nnx.Param)))
 
         gradient, (metrics, model_state) = jax.grad(mean_loss, has_aux=True)(state.variables.params)
-        metrics["gradient_norm"] = optax.global_norm(gradient)
+        metrics["gradient_norm"] = optax.tree.norm(gradient)
         updates, opt_state = self.optimizer.update(gradient, state.opt_state, state.variables.params)
         variables = Variables(optax.apply_updates(state.variables.params, updates), model_state)
         new = TrainState(
             step=state.step + 1,
             variables=variables,
             opt_state=opt_state,
-            ema=self._averaged(state.ema, variables),
+            ema=self._averaged(state, variables),
             window=self._window(state, metrics),
-            ok=state.ok & jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["gradient_norm"]),
+            ok=state.ok & _finite((metrics["loss"], metrics["gradient_norm"], variables)),
         )
         kept = jax.tree.map(functools.partial(jnp.where, new.ok), new, state)
         return _replace(kept, ok=new.ok), metrics
 
-    def _averaged(self, ema: Variables | None, variables: Variables) -> Variables | None:
-        if ema is None:
+    def _averaged(self, state: TrainState, variables: Variables) -> Variables | None:
+        """decay·old + (1 − decay)·new, the decay rising as (1 + step)/(10 + step) so that early weights fade."""
+        if state.ema is None:
             return None
-        decay = self.config.optimizer.ema
-        return jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, ema, variables)
+        decay = jnp.minimum(self.config.optimizer.ema, (1 + state.step) / (10 + state.step))
+        return jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, state.ema, variables)
 
     def _window(self, state: TrainState, metrics: dict) -> dict[str, jax.Array]:
         """The sums since the last logged step, started anew by the first step after it."""
@@ -208,6 +209,10 @@ class Steps:
 
 def _replace(state: TrainState, *, ok: jax.Array) -> TrainState:
     return TrainState(state.step, state.variables, state.opt_state, state.ema, state.window, ok)
+
+
+def _finite(tree) -> jax.Array:
+    return jnp.all(jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]))
 
 
 def _masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:

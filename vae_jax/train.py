@@ -40,8 +40,8 @@ def train(run: Run) -> Trained:
 
     Raises DivergedError at the first step that is not finite; the checkpoints before it stay as they are.
     """
-    total, per_call = run.config.train.steps, run.config.train.steps_per_call
-    with Checkpoints(run.checkpoints, say=_say) as checkpoints, _stop_signals() as stop:
+    total = run.config.train.steps
+    with Checkpoints(run.checkpoints, say=_say, clean=True) as checkpoints, _stop_signals() as stop:
         state = _first_state(run, checkpoints)
         step = int(state.step)
         if step >= total:
@@ -56,17 +56,22 @@ def train(run: Run) -> Trained:
             loop = _Loop(run, checkpoints, writer)
             pending = None
             while step < total and not stop.is_set():
-                state, report = run.steps.train(state, next(batches), run.steps.weights)
-                step += per_call
+                call = next(batches)
+                state, report = run.steps.train(state, call, run.steps.weights)
+                step += len(call["mask"])
                 # Read one call late: the devices already work on the next call, and the host never waits for them.
                 if pending is not None:
                     loop.read(pending)
                 pending = report
-                if loop.is_due(step) or step >= total or stop.is_set():
+                if loop.is_due(step):
                     # A state is evaluated and saved only after its own report was found finite.
                     loop.read(pending)
                     pending = None
-                    loop.evaluate_and_save(state, step, last=step >= total or stop.is_set())
+                    loop.evaluate_and_save(state, step)
+            # Here, and not in the loop: a signal may come at any moment, between two calls or during an evaluation.
+            if pending is not None:
+                loop.read(pending)
+            checkpoints.save(step, state)
     return Trained(state, step >= total)
 
 
@@ -81,7 +86,7 @@ class _Loop:
 
     def is_due(self, step: int) -> bool:
         train = self.run.config.train
-        return step % train.eval_every == 0 or step % train.checkpoint_every == 0
+        return step % train.eval_every == 0 or step % train.checkpoint_every == 0 or step >= train.steps
 
     def read(self, report: dict) -> None:
         """Fetches a call's report, which waits for that call; raises DivergedError, logs and shows progress."""
@@ -97,7 +102,7 @@ class _Loop:
             self.writer.scalars(step, "train", values | ({"images_per_second": rate} if rate else {}))
         self.writer.progress(step, loss=means["loss"], images_per_second=rate)
 
-    def evaluate_and_save(self, state: TrainState, step: int, *, last: bool) -> None:
+    def evaluate_and_save(self, state: TrainState, step: int) -> None:
         """Evaluates at the evaluation steps, and saves at the checkpoint steps, at a new best and at the end."""
         train, held_out_loss = self.run.config.train, None
         if step % train.eval_every == 0 or step >= train.steps:
@@ -105,7 +110,7 @@ class _Loop:
         improved = held_out_loss is not None and held_out_loss < self.best_loss
         if improved:
             self.best_loss = held_out_loss
-        if improved or last or step % train.checkpoint_every == 0:
+        if improved or step >= train.steps or step % train.checkpoint_every == 0:
             self.checkpoints.save(step, state, held_out_loss=held_out_loss)
         self.clock = None
 
@@ -135,8 +140,9 @@ class _Loop:
         steps = self.checkpoints.steps()
         kept = f"{self.run.checkpoints / str(steps[-1])}" if steps else "there is none"
         return (
-            f"Training stopped: step {step + 1} was not finite ({bad or 'loss or gradient'}). Means up to step {step}: "
-            f"{good}. Last good checkpoint: {kept}. A lower optimizer.learning_rate or optimizer.clip_norm=1 may help."
+            f"Training stopped: step {step + 1} was not finite ({bad or 'loss, gradient or parameters'}). "
+            f"Means up to step {step}: {good}. Last good checkpoint: {kept}. "
+            "A lower optimizer.learning_rate or optimizer.clip_norm=1 may help."
         )
 
 
@@ -149,12 +155,23 @@ def _first_state(run: Run, checkpoints: Checkpoints) -> TrainState:
 
 
 def _batches(run: Run, step: int) -> Iterator[dict]:
+    """Calls from `step` on; a first short one where a run of another K was stopped between this K's boundaries."""
+    per_call = run.config.train.steps_per_call
+    short = -step % per_call
+    if short:
+        with contextlib.closing(_batches_of(run, step, short)) as batches:
+            yield next(batches)
+    with contextlib.closing(_batches_of(run, step + short, per_call)) as batches:
+        yield from batches
+
+
+def _batches_of(run: Run, step: int, steps_per_call: int) -> Iterator[dict]:
     config = run.config
     return train_batches(
         run.splits["train"],
         Order(len(run.splits["train"]), config.train.batch_size, config.seed),
         mesh=run.mesh,
-        steps_per_call=config.train.steps_per_call,
+        steps_per_call=steps_per_call,
         start_step=step,
         delivery=config.data.delivery,
         workers=config.data.workers,

@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+from collections.abc import Mapping
 
 from ml_collections import ConfigDict
 
@@ -12,13 +13,24 @@ from vae_jax.nn.layers import ACTIVATIONS, NORMS, check_choice
 
 def check_values(config: ConfigDict) -> None:
     """Raises UserError for the first value that no data set could make right."""
-    for net in ("encoder", "decoder"):
-        check_choice(f"model.{net}.activation", config.model[net].activation, tuple(ACTIVATIONS))
-        check_choice(f"model.{net}.norm", config.model[net].norm, NORMS)
-        for name in ("widths", "channels", "kernel", "stride", "dense"):
-            _check_sizes(f"model.{net}.{name}", config.model[net].get(name, ()))
     _check_choices(config)
     _check_numbers(config)
+
+
+def check_net(net: str, options: Mapping) -> None:
+    """Raises UserError for the first option of the encoder or decoder that is wrong whatever its images are."""
+    check_choice(f"{net}.activation", options["activation"], tuple(ACTIVATIONS))
+    check_choice(f"{net}.norm", options["norm"], NORMS)
+    for name in ("widths", "channels", "dense"):
+        if name in options and not _sizes(options[name]):
+            raise UserError(f"{net}.{name} is {options[name]!r}; it must be a tuple of positive integers, as (32, 64).")
+    if options.get("channels") == ():
+        raise UserError(f"{net}.channels is (); it must name the channels of one convolution or more.")
+    for name in ("kernel", "stride"):
+        if name in options and not _sizes(_one_a_layer(options[name])):
+            raise UserError(f"{net}.{name} is {options[name]!r}; it must be a positive integer, or a tuple of them.")
+    if not all(entry == "same" or _size(entry, 0) for entry in _one_a_layer(options.get("padding", ()))):
+        raise UserError(f"{net}.padding is {options['padding']!r}; it must be 'same', pixels, or a tuple of these.")
 
 
 def check_shape(config: ConfigDict, shape: tuple[int, ...]) -> None:
@@ -114,10 +126,16 @@ def _check_numbers(config: ConfigDict) -> None:
         raise UserError(f"data.image_size is {tuple(size)}; it must be two positive integers (height, width).")
 
 
-def _check_sizes(field: str, value) -> None:
-    entries = value if isinstance(value, tuple) else (value,)
-    if not all(isinstance(entry, int) and entry > 0 for entry in entries):
-        raise UserError(f"{field} is {value!r}; it must be positive integers.")
+def _one_a_layer(value) -> tuple:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _sizes(value) -> bool:
+    return isinstance(value, tuple) and all(_size(entry, 1) for entry in value)
+
+
+def _size(value, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def get_field(config: ConfigDict, name: str):

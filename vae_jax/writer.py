@@ -69,8 +69,11 @@ class Writer:
         self._tensorboard.add_image(name, array, int(step), dataformats="HWC")
 
     def progress(self, step: int, *, loss: float, images_per_second: float) -> None:
-        """Shows how far the run is: on a terminal at once, elsewhere every ten seconds and at the last step."""
-        figures = f"loss {loss:.5g}, {images_per_second:,.0f} images/s"
+        """Shows how far the run is: on a terminal at once, elsewhere every ten seconds and at the last step.
+
+        A rate of 0 is one that is not measured yet.
+        """
+        figures = f"loss {loss:.5g}" + (f", {images_per_second:,.0f} images/s" if images_per_second else "")
         if self._bar is not None:
             self._bar.set_postfix_str(figures, refresh=False)
             self._bar.update(step - self._bar.n)

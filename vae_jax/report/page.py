@@ -24,6 +24,7 @@ SMALL = 64  # pixels of a side below which pictures were enlarged and must stay 
 CURVES = {
     "loss": ("Loss (lower is better)", "per example"),
     "elbo": ("ELBO (higher is better)", "nats per example"),
+    "bernoulli_bound": ("Bound for binarised draws (higher is better)", "nats per example"),
     "reconstruction": ("Reconstruction (lower is better)", "per example"),
     "kl": ("KL from the prior", "nats per example"),
 }
