@@ -18,6 +18,7 @@ import orbax.checkpoint.experimental.v1 as ocp
 from vae_jax.errors import UserError
 
 KEPT = 2
+NONE_YET = "The run has no checkpoint yet; train it first with --config=FILE --workdir=FOLDER."
 
 _policies = ocp.training.preservation_policies
 
@@ -42,8 +43,12 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, *, say: Callable[[str], None] = print, clean: bool = False):
-        logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax tells of every file; what matters is said here
-        self._say = say
+        # Orbax tells of every file, and asyncio of each of its tasks that met a broken one; what matters is said here.
+        for name in ("absl", "asyncio"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        self._say, self._folder = say, folder
+        if not clean and not folder.is_dir():
+            raise UserError(NONE_YET)
         _set_aside_unreadable(folder, say)
         self._checkpointer = ocp.training.Checkpointer(
             folder.resolve(),
@@ -98,7 +103,8 @@ class Checkpoints:
         """The tree of the checkpoint `which` ("newest", "best" or a step), with the shardings of `abstract`.
 
         One that can't be read, or holds another model, is named aloud and the next older one is taken; with `discard`
-        the newer ones are deleted then, so that training can write those steps again. UserError where none is left.
+        the newer ones are set aside as STEP.broken, so that training can write those steps again. UserError where none
+        is left.
         """
         candidates = self._candidates(which)
         for step in candidates:
@@ -108,8 +114,7 @@ class Checkpoints:
                 self._say(f"checkpoint {step} can't be used: {_first_line(error)}")
                 continue
             if discard:
-                for newer in [s for s in self.steps() if s > step]:
-                    self._checkpointer.delete(newer)
+                self._set_aside([s for s in self.steps() if s > step])
             return Restored(_unnamed(named, abstract), step)
         raise UserError(
             f"None of the checkpoints {', '.join(map(str, candidates))} can be read as this run's model; name another "
@@ -137,6 +142,11 @@ class Checkpoints:
                 raise ValueError(f"{name} is not what was written (checksum)")
         return named
 
+    def _set_aside(self, steps: list[int]) -> None:
+        for step in steps:
+            _rename_broken(self._folder / str(step))
+        self._checkpointer.reload()
+
     def close(self) -> None:
         """Waits for the checkpoint being written."""
         self._checkpointer.wait()
@@ -145,7 +155,7 @@ class Checkpoints:
     def _candidates(self, which: str) -> list[int]:
         steps = self.steps()
         if not steps:
-            raise UserError("The run has no checkpoint yet; train it first with --config=FILE --workdir=FOLDER.")
+            raise UserError(NONE_YET)
         if which == "newest":
             start = steps[-1]
         elif which == "best":
@@ -205,8 +215,13 @@ def _set_aside_unreadable(folder: Path, say: Callable[[str], None]) -> None:
             if step.exists():  # a run that trains may have removed it meanwhile
                 aside = step.with_name(f"{step.name}.broken")
                 say(f"checkpoint {step.name} can't be used: its metadata or metrics are broken; it is now {aside.name}")
-                shutil.rmtree(aside, ignore_errors=True)
-                step.rename(aside)
+                _rename_broken(step)
+
+
+def _rename_broken(step: Path) -> None:
+    aside = step.with_name(f"{step.name}.broken")
+    shutil.rmtree(aside, ignore_errors=True)
+    step.rename(aside)
 
 
 def _first_line(error: Exception) -> str:

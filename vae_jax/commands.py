@@ -38,7 +38,7 @@ def train(workdir: Path, name: str, config: ConfigDict, *, command: str) -> None
         print(f"Stopped at step {int(trained.state.step)}, which is saved. The same command resumes it:\n  {command}")
         return
     meta = evaluate_split(run, trained.state, split="test", checkpoint="newest")
-    _sample(run, trained.state)
+    _sample(run, trained.state, checkpoint="newest")
     _print_figures(run, meta)
     print(f"Report: {write_report(workdir)}")
 
@@ -54,7 +54,7 @@ def evaluate(workdir: Path, config: ConfigDict, *, split: str, checkpoint: str) 
 def sample(workdir: Path, config: ConfigDict, *, checkpoint: str) -> None:
     """Draws samples from a checkpoint and renews the report."""
     run, state = _open_saved(workdir, config, checkpoint)
-    _sample(run, state)
+    _sample(run, state, checkpoint=checkpoint)
     print(f"{config.sample.count} samples: {run.study('sample')}")
     print(f"Report: {write_report(workdir)}")
 
@@ -77,8 +77,9 @@ def _open_saved(workdir: Path, config: ConfigDict, checkpoint: str) -> tuple[Run
     return run, restore(run, checkpoint)
 
 
-def _sample(run: Run, state: TrainState) -> None:
-    sample_prior(run, evaluation_variables(state, ema=run.config.eval.ema), step=int(state.step))
+def _sample(run: Run, state: TrainState, *, checkpoint: str) -> None:
+    variables = evaluation_variables(state, ema=run.config.eval.ema)
+    sample_prior(run, variables, step=int(state.step), checkpoint=checkpoint)
 
 
 def _print_figures(run: Run, meta: dict) -> None:

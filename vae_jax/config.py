@@ -75,7 +75,7 @@ def default_config() -> ConfigDict:
                 "name": "adam",  # adam | adamw | sgd
                 "learning_rate": 1e-4,
                 "schedule": "constant",  # constant | cosine (to 0 over decay_steps)
-                "warmup_steps": 0,
+                "warmup_steps": 0,  # parameter updates
                 "decay_steps": 0,
                 "weight_decay": 0.0,  # adamw only
                 "clip_norm": 0.0,  # of the gradient; 0: none
@@ -87,8 +87,8 @@ def default_config() -> ConfigDict:
                 "epochs": 20,
                 "steps": config_dict.placeholder(int),  # instead of epochs
                 "steps_per_call": 8,  # K, steps in one compiled call
-                "log_every": config_dict.placeholder(int),  # steps; default: about an epoch, at most 200
-                "eval_every": config_dict.placeholder(int),  # steps; default: about an epoch
+                "log_every": config_dict.placeholder(int),  # steps; default: about an epoch, at most 100
+                "eval_every": config_dict.placeholder(int),  # steps; default: about an epoch, at least 100
                 "checkpoint_every": config_dict.placeholder(int),  # steps; default: as eval_every
             },
             "eval": {
@@ -106,8 +106,8 @@ def default_config() -> ConfigDict:
 def load_file(spec: str) -> ConfigDict:
     """The config of `path.py` or `path.py:argument` (the argument goes to its `get_config`)."""
     path, _, argument = spec.partition(":")
-    if not Path(path).is_file():
-        raise UserError(f"--config is {path!r}, which is no file; name a config such as configs/digits.py.")
+    if not path.endswith(".py") or not Path(path).is_file():
+        raise UserError(f"--config is {path!r}, which is no Python file; name a config such as configs/digits.py.")
     module_spec = importlib.util.spec_from_file_location(Path(path).stem, path)
     module = importlib.util.module_from_spec(module_spec)
     try:
@@ -130,7 +130,8 @@ def name_of(spec: str) -> str:
 
 def override(config: ConfigDict, arguments: Sequence[str]) -> None:
     """Applies `--config.field=value` arguments in place; the field must exist and the value be of its type."""
-    for argument in arguments:
+    # A family first: which options there are depends on it.
+    for argument in sorted(arguments, key=lambda text: ".family=" not in text):
         name, equals, value = argument.removeprefix("--config.").partition("=")
         if not equals:
             raise UserError(f"{argument}: write it as --config.{name}=VALUE.")
@@ -217,11 +218,11 @@ def _check_fields(config: Mapping, defaults: Mapping, prefix: str = "") -> None:
 
 
 def _check_field(config: ConfigDict, name: str) -> None:
-    node = config
-    for part in name.split("."):
+    node, parts = config, name.split(".")
+    for depth, part in enumerate(parts, 1):
         if not isinstance(node, ConfigDict) or part not in node:
             known = list(node) if isinstance(node, ConfigDict) else []
-            raise UserError(_unknown(name, part, known))
+            raise UserError(_unknown(".".join(parts[:depth]), part, known))
         node = node[part]
     if isinstance(node, ConfigDict):
         raise UserError(f"{name} is a group of fields; set one of {', '.join(f'{name}.{field}' for field in node)}.")
@@ -229,7 +230,11 @@ def _check_field(config: ConfigDict, name: str) -> None:
 
 def _unknown(full: str, name: str, known) -> str:
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    hint = f"did you mean {full[: len(full) - len(name)]}{near[0]}?" if near else f"known: {', '.join(known)}."
+    hint = (
+        f"did you mean {full[: len(full) - len(name)]}{near[0]}?"
+        if near
+        else f"known: {', '.join(known) or 'none below it'}."
+    )
     return f"There is no config field {full}; {hint}"
 
 

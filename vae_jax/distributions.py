@@ -15,6 +15,8 @@ import jax.numpy as jnp
 from vae_jax import rng
 
 LOG_2PI = math.log(2 * math.pi)
+# A softplus above this floor keeps a learned log σ from running away (Rybkin et al., 2021, σ-VAE, "soft clipping").
+LOG_STDDEV_FLOOR = -6.0
 
 
 def _pytree(cls):

@@ -17,6 +17,7 @@ from vae_jax.mesh import make_mesh
 from vae_jax.run import read_record
 from vae_jax.state import Variables
 from vae_jax.steps import Steps
+from vae_jax.validation import SEEDS
 
 
 class Model:
@@ -35,7 +36,7 @@ class Model:
         z = np.asarray(z, np.float32)
         if z.ndim != 2 or z.shape[1] != self.config.model.latent:
             raise UserError(f"z has the shape {z.shape}; it must be [B, {self.config.model.latent}].")
-        return np.asarray(self._steps.decode(self._variables, z))
+        return self._pixels(np.asarray(self._steps.decode(self._variables, z)))
 
     def reconstruct(self, images: np.ndarray) -> np.ndarray:
         """The mean of p(x|z) at the posterior's mean, shaped as the images, float32."""
@@ -45,8 +46,14 @@ class Model:
         """The means of p(x|z) at `count` draws from the prior [count, H, W, C]; the first ten of 20 are those of 10."""
         if count < 1:
             raise UserError(f"count is {count}; it must be 1 or more.")
+        if not 0 <= seed < SEEDS:
+            raise UserError(f"seed is {seed}; it must be from 0 to {SEEDS - 1}.")
         batch_size = self.config.eval.batch_size
-        return draw(self._steps, self._variables, count, seed=seed, batch_size=batch_size)["samples"]
+        return self._pixels(draw(self._steps, self._variables, count, seed=seed, batch_size=batch_size)["samples"])
+
+    def _pixels(self, x: np.ndarray) -> np.ndarray:
+        """Images clipped to [0, 1], beyond which only a linear output goes; vectors as they are."""
+        return np.clip(x, 0, 1) if len(self._steps.shape) == 3 else x
 
     def _floats(self, images: np.ndarray) -> np.ndarray:
         images = np.asarray(images)

@@ -22,15 +22,21 @@ from vae_jax.steps import Steps
 from vae_jax.validation import check_shape
 
 MIN_STEPS_BETWEEN_EVALUATIONS = 100
+MAX_STEPS_BETWEEN_LOGS = 100
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What training, evaluation and sampling share: the resolved config, the data, the devices and the functions."""
+    """What training, evaluation and sampling share: the resolved config, the data, the devices and the functions.
+
+    `given` is the config before its step counts were filled in: what config.json keeps, so that a resumed run can be
+    given other epochs.
+    """
 
     workdir: Path
     name: str
     config: ConfigDict
+    given: ConfigDict
     splits: dict[str, Source]
     mesh: Mesh
     steps: Steps
@@ -42,14 +48,26 @@ class Run:
     def study(self, name: str) -> Path:
         return self.workdir / "studies" / name
 
+    def study_record(self, *, step: int, checkpoint: str, seed: int) -> dict:
+        """What meta.json of every study begins with: what would make it again."""
+        return {
+            "step": step,
+            "checkpoint": checkpoint,
+            "seed": seed,
+            "config": self.config.to_dict(),
+            "devices": [str(device.device_kind) for device in self.mesh.devices.flat],
+            "versions": _versions(),
+        }
+
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """What a run folder says of its run: the name, the resolved config and the shape of one example."""
+    """What a run folder says of its run: the name, the config, the shape of an example, the sizes of the splits."""
 
     name: str
     config: ConfigDict
     shape: tuple[int, ...]
+    data: dict[str, int]
 
 
 def open_run(workdir: Path, name: str, config: ConfigDict) -> Run:
@@ -65,8 +83,9 @@ def open_run(workdir: Path, name: str, config: ConfigDict) -> Run:
     mesh = make_mesh(config.mesh.devices)
     for field in ("train", "eval"):
         check_batch_size(config[field].batch_size, mesh, field=f"{field}.batch_size")
+    given = config.copy_and_resolve_references()
     _fill_in_step_counts(config, len(splits["train"]))
-    return Run(workdir, name, config, splits, mesh, Steps(config, shape, mesh))
+    return Run(workdir, name, config, given, splits, mesh, Steps(config, shape, mesh))
 
 
 def read_record(workdir: Path) -> Record | None:
@@ -78,8 +97,8 @@ def read_record(workdir: Path) -> Record | None:
         saved = json.loads(path.read_text())
         config = default_config()
         _update(config, saved["config"])
-        return Record(saved["name"], config, tuple(saved["shape"]))
-    except (ValueError, KeyError, TypeError) as error:
+        return Record(saved["name"], config, tuple(saved["shape"]), saved["data"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is not a run's config ({error}); name another --workdir.") from error
 
 
@@ -90,6 +109,9 @@ def check_same_run(run: Run) -> None:
         return
     resolve(saved.config)
     changed = differences(run.config, saved.config)
+    sizes = _split_sizes(run.splits)
+    if (run.steps.shape, sizes) != (saved.shape, saved.data):
+        changed.append(f"the data: {saved.data} examples of {saved.shape} → {sizes} of {run.steps.shape}")
     if changed:
         raise UserError(
             f"{run.workdir} holds a run that differs in {'; '.join(changed)}; name another --workdir, or take these "
@@ -104,20 +126,23 @@ def write_config(run: Run, command: str) -> None:
     """
     path = run.workdir / "config.json"
     commands = json.loads(path.read_text())["commands"] if path.exists() else []
-    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
     record = {
         "name": run.name,
-        "config": run.config.to_dict(),
+        "config": run.given.to_dict(),
         "command": [*commands, command][0],
         "commands": [*commands, command],
-        "versions": {"python": platform.python_version(), "vae_jax": __version__}
-        | {p: importlib.metadata.version(p) for p in packages},
+        "versions": _versions(),
         "git": _git_commit(),
         "shape": list(run.steps.shape),
-        "data": {name: len(split) for name, split in run.splits.items()},
+        "data": _split_sizes(run.splits),
         "devices": [str(device.device_kind) for device in run.mesh.devices.flat],
     }
-    write_json(path, record)
+    try:
+        write_json(path, record)
+    except OSError as error:
+        raise UserError(
+            f"--workdir is {str(run.workdir)!r}, where no run can be written ({error.strerror})."
+        ) from error
 
 
 def write_json(path: Path, record: dict) -> None:
@@ -126,6 +151,16 @@ def write_json(path: Path, record: dict) -> None:
     aside = path.with_name(path.name + ".part")
     aside.write_text(json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     os.replace(aside, path)
+
+
+def _versions() -> dict[str, str]:
+    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+    own = {"python": platform.python_version(), "vae_jax": __version__}
+    return own | {package: importlib.metadata.version(package) for package in packages}
+
+
+def _split_sizes(splits: dict[str, Source]) -> dict[str, int]:
+    return {name: len(split) for name, split in splits.items()}
 
 
 def _check_bound(config: ConfigDict, shape: tuple[int, ...]) -> None:
@@ -152,7 +187,7 @@ def _fill_in_step_counts(config: ConfigDict, examples: int) -> None:
     if train.checkpoint_every is None:
         train.checkpoint_every = train.eval_every
     if train.log_every is None:
-        train.log_every = _round_up(min(per_epoch, MIN_STEPS_BETWEEN_EVALUATIONS), per_call)
+        train.log_every = _round_up(min(per_epoch, MAX_STEPS_BETWEEN_LOGS), per_call)
     for field in ("steps", "log_every", "eval_every", "checkpoint_every"):
         if train[field] % per_call:
             raise UserError(

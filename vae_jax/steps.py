@@ -1,5 +1,6 @@
 """The jitted functions of a run: train, evaluate, encode, decode, reconstruct and sample, for one config and mesh."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 
@@ -41,7 +42,7 @@ class Steps:
         self._eval_graph = self._graph(jnp.dtype("float32"), training=False)
         whole = replicated(mesh)
         self.init = self._jit(self._init, out_shardings=whole)
-        self.train = self._jit(self._train, donate_argnums=0, out_shardings=whole)
+        self.train = self._jit(self._train, precision=config.matmul_precision, donate_argnums=0, out_shardings=whole)
         self.evaluate = self._jit(self._evaluate, out_shardings=whole)
         self.importance = self._jit(self._importance, static_argnames="samples", out_shardings=whole)
         self.encode = self._jit(self._encode, out_shardings=whole)
@@ -53,7 +54,8 @@ class Steps:
     def metrics(self) -> tuple[str, ...]:
         """The names of what a training step measures, means over the batch."""
         bound = () if self.bound == objective.LOSS else (self.bound,)
-        return ("loss", "reconstruction", "kl", *bound, "gradient_norm")
+        kl = () if self.config.model.posterior == "point" else ("kl",)
+        return ("loss", "reconstruction", *kl, *bound, "gradient_norm")
 
     def abstract_state(self) -> TrainState:
         """Shapes, dtypes and shardings of the training state, without its values."""
@@ -75,17 +77,18 @@ class Steps:
     def _train(self, state: TrainState, batches: Batch, weights: dict[str, jax.Array]) -> tuple[TrainState, dict]:
         """K steps over batches [K, B, ...]: the new state, and a report to be read later.
 
-        The report has the last step's number, the sums of the window, `ok`, and the loss and gradient norm of the
-        last batch tried. A scan even for K = 1: one call of 8 and eight calls of 1 are then bitwise equal.
+        The report has the number of steps done, the sums of the window, `ok`, and the metrics of the first step that
+        was not finite (of the call's first step if all were). A scan even for K = 1: one call of 8 and eight calls of
+        1 are then bitwise equal.
         """
         state, metrics = jax.lax.scan(lambda s, batch: self._train_step(s, batch, weights), state, batches)
-        rate = self._learning_rate(state.step // self.config.optimizer.accumulate)
-        last = {name: metrics[name][-1] for name in self.metrics}
+        rate = self._learning_rate((state.step - 1) // self.config.optimizer.accumulate)
+        failed = jnp.argmin(metrics["ok"])  # the first False
         return state, {
             "step": state.step,
             "ok": state.ok,
             "window": state.window,
-            "last": last,
+            "failed": {name: metrics[name][failed] for name in self.metrics},
             "learning_rate": jnp.float32(rate),
         }
 
@@ -114,7 +117,7 @@ class Steps:
             ok=state.ok & _finite((metrics["loss"], metrics["gradient_norm"], variables)),
         )
         kept = jax.tree.map(functools.partial(jnp.where, new.ok), new, state)
-        return _replace(kept, ok=new.ok), metrics
+        return dataclasses.replace(kept, ok=new.ok), {**metrics, "ok": new.ok}
 
     def _averaged(self, state: TrainState, variables: Variables) -> Variables | None:
         """decay·old + (1 − decay)·new, the decay rising as (1 + step)/(10 + step) so that early weights fade."""
@@ -131,7 +134,9 @@ class Steps:
 
     def _losses(self, output, x: jax.Array, weight: dict) -> dict[str, jax.Array]:
         losses = objective.losses(output, x, weight, free_bits=self.config.objective.free_bits)
-        named = {"loss": losses.loss, "reconstruction": losses.reconstruction, "kl": losses.kl}
+        named = {"loss": losses.loss, "reconstruction": losses.reconstruction}
+        if self.config.model.posterior != "point":  # whose KL is infinite
+            named["kl"] = losses.kl
         return named if self.bound == objective.LOSS else {**named, self.bound: losses.bound}
 
     def _held_out(self, batch: Batch) -> jax.Array:
@@ -143,11 +148,13 @@ class Steps:
         return rng.per_example(rng.stream(self.config.seed, "evaluation"), batch["example_id"])
 
     def _evaluate(self, variables: Variables, batch: Batch, weights: dict) -> dict[str, jax.Array]:
-        """The losses of each example [B], its KL per dimension and its posterior mean [B, Z]."""
+        """The losses of each example [B], its posterior mean and, if it has a KL, that per dimension [B, Z]."""
         x = self._held_out(batch)
         output = self._merge(variables)(x, self._evaluation_keys(batch))
-        kl = distributions.kl(output.posterior, output.prior)
-        return {**self._losses(output, x, weights), "kl_per_dimension": kl, "latent_mean": output.posterior.mean}
+        values = {**self._losses(output, x, weights), "latent_mean": output.posterior.mean}
+        if "kl" in values:
+            values["kl_per_dimension"] = distributions.kl(output.posterior, output.prior)
+        return values
 
     def _importance(self, variables: Variables, batch: Batch, *, samples: int) -> jax.Array:
         """−log p(x) [B] by K = `samples` draws from the posterior: −log 1/K Σ p(x, z_k)/q(z_k|x), nats.
@@ -198,17 +205,13 @@ class Steps:
         model.train() if training else model.eval()
         return nnx.split(model, nnx.Param, ...)[0]
 
-    def _jit(self, function: Callable, **options) -> Callable:
+    def _jit(self, function: Callable, *, precision: str = "highest", **options) -> Callable:
         @functools.wraps(function)
         def traced(*args, **kwargs):
-            with jax.default_matmul_precision(self.config.matmul_precision):
+            with jax.default_matmul_precision(precision):
                 return function(*args, **kwargs)
 
         return jax.jit(traced, **options)
-
-
-def _replace(state: TrainState, *, ok: jax.Array) -> TrainState:
-    return TrainState(state.step, state.variables, state.opt_state, state.ema, state.window, ok)
 
 
 def _finite(tree) -> jax.Array:

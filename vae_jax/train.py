@@ -46,7 +46,7 @@ def train(run: Run) -> Trained:
         step = int(state.step)
         if step >= total:
             return Trained(state, True)
-        cut_back(run.workdir, step)
+        cut_back(run.workdir, step, eval_every=run.config.train.eval_every)
         delivery = choose_delivery(run.splits["train"], run.config.data.delivery, run.mesh)
         _say(f"training steps {step} to {total}; data on the {delivery.name} ({delivery.reason})")
         with (
@@ -72,7 +72,7 @@ def train(run: Run) -> Trained:
             if pending is not None:
                 loop.read(pending)
             checkpoints.save(step, state)
-    return Trained(state, step >= total)
+    return Trained(state, step >= total and not stop.is_set())
 
 
 class _Loop:
@@ -95,7 +95,7 @@ class _Loop:
         count = float(window["count"])
         means = {name: float(window[name]) / count for name in self.run.steps.metrics if count}
         if not report["ok"]:
-            raise DivergedError(self._divergence(step, report["last"], means))
+            raise DivergedError(self._divergence(step, report["failed"], means))
         rate = self._images_per_second(step)
         if step % self.run.config.train.log_every == 0:
             values = {**means, "learning_rate": float(report["learning_rate"])}
@@ -119,7 +119,7 @@ class _Loop:
         variables = evaluation_variables(state, ema=run.config.eval.ema)
         means = held_out_means(run, variables, "validation")
         self.writer.scalars(step, "validation", {name: v for name, v in means.items() if math.isfinite(v)})
-        if len(run.steps.shape) == 3:
+        if grids.showable(run.steps.shape):
             pictures = reconstruction_grid(run, variables, "validation", count=PICTURES)
             samples = draw(run.steps, variables, PICTURES, seed=0, batch_size=run.config.eval.batch_size)["samples"]
             self.writer.images(step, "reconstructions", grids.pairs(**pictures, columns=COLUMNS))
@@ -134,15 +134,16 @@ class _Loop:
             return 0.0
         return (step - self.clock_step) * self.run.config.train.batch_size / (now - self.clock)
 
-    def _divergence(self, step: int, last: dict, means: dict) -> str:
-        bad = ", ".join(f"{name} {float(value)}" for name, value in last.items() if not math.isfinite(value))
+    def _divergence(self, step: int, failed: dict, means: dict) -> str:
+        bad = ", ".join(f"{name} {float(value)}" for name, value in failed.items() if not math.isfinite(value))
         good = ", ".join(f"{name} {value:.6g}" for name, value in means.items()) or "none since the last log"
         steps = self.checkpoints.steps()
         kept = f"{self.run.checkpoints / str(steps[-1])}" if steps else "there is none"
         return (
             f"Training stopped: step {step + 1} was not finite ({bad or 'loss, gradient or parameters'}). "
             f"Means up to step {step}: {good}. Last good checkpoint: {kept}. "
-            "A lower optimizer.learning_rate or optimizer.clip_norm=1 may help."
+            "A lower optimizer.learning_rate or optimizer.clip_norm=1, in a new "
+            f"--workdir, may help."
         )
 
 

@@ -1,14 +1,18 @@
 """What a config may hold, checked before anything compiles; every complaint is one sentence."""
 
 import importlib
+import math
 import pkgutil
 from collections.abc import Mapping
 
 from ml_collections import ConfigDict
 
 import vae_jax.nn
+from vae_jax.distributions import LOG_STDDEV_FLOOR
 from vae_jax.errors import UserError
 from vae_jax.nn.layers import ACTIVATIONS, NORMS, check_choice
+
+SEEDS = 2**32  # of a key
 
 
 def check_values(config: ConfigDict) -> None:
@@ -108,17 +112,22 @@ def _check_numbers(config: ConfigDict) -> None:
         "objective.capacity_steps": 0,
         "data.workers": 0,
         "sample.count": 1,
-        "seed": 0,
-        "data.seed": 0,
-        "sample.seed": 0,
     }
     for name, least in at_least.items():
         value = get_field(config, name)
         if value is not None and not least <= value < float("inf"):
             raise UserError(f"{name} is {value}; it must be {least} or more.")
+    for name in ("seed", "data.seed", "sample.seed"):
+        if not 0 <= get_field(config, name) < SEEDS:
+            raise UserError(f"{name} is {get_field(config, name)}; it must be from 0 to {SEEDS - 1}.")
     for name in ("optimizer.learning_rate", "model.variance"):
         if not 0 < get_field(config, name) < float("inf"):
             raise UserError(f"{name} is {get_field(config, name)}; it must be more than 0.")
+    floor = math.exp(2 * LOG_STDDEV_FLOOR)
+    if config.model.variance_kind == "single" and config.model.variance <= floor:
+        raise UserError(
+            f"model.variance is {config.model.variance}; with variance_kind='single' it must be more than {floor:.1e}."
+        )
     if not 0 <= config.optimizer.ema < 1:
         raise UserError(f"optimizer.ema is {config.optimizer.ema}; it must be at least 0 and below 1.")
     size = config.data.image_size

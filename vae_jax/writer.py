@@ -102,13 +102,20 @@ def read_metrics(workdir: str | os.PathLike) -> list[dict]:
     return [record for _, record in _lines(Path(workdir) / METRICS)]
 
 
-def cut_back(workdir: str | os.PathLike, step: int) -> None:
-    """Keeps only the lines of metrics.jsonl up to and with `step`, so that a resumed run says nothing twice."""
+def cut_back(workdir: str | os.PathLike, step: int, *, eval_every: int = 1) -> None:
+    """Keeps only the lines of metrics.jsonl up to and with `step`, so that a resumed run says nothing twice.
+
+    A held-out line that is not at a multiple of `eval_every` was the end of a shorter run; it goes too.
+    """
     path = Path(workdir) / METRICS
     if not path.exists():
         return
+
+    def kept(record):
+        return record["step"] <= step and (record["split"] == "train" or record["step"] % eval_every == 0)
+
     aside = path.with_name(path.name + ".part")
-    aside.write_text("".join(f"{line}\n" for line, record in _lines(path) if record["step"] <= step))
+    aside.write_text("".join(f"{line}\n" for line, record in _lines(path) if kept(record)))
     os.replace(aside, path)
 
 

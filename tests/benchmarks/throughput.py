@@ -38,9 +38,9 @@ def measure(run: Run, *, calls: int) -> dict:
         delivery=run.config.data.delivery,
         workers=run.config.data.workers,
     )
-    state = run.steps.init()
+    state, batch = run.steps.init(), next(batches)
     start = time.perf_counter()
-    run.steps.train.lower(state, next(batches), run.steps.weights).compile()
+    run.steps.train.lower(state, batch, run.steps.weights).compile()
     compiled = time.perf_counter() - start
     for _ in range(WARM_UP_CALLS):
         state, _ = run.steps.train(state, next(batches), run.steps.weights)

@@ -196,7 +196,7 @@ def test_a_training_step_charges_the_beta_of_its_place_in_the_warm_up(steps, bat
     state = steps.init()
     for step in range(3):
         state, report = steps.train(state, {name: array[None] for name, array in batch.items()}, steps.weights)
-        last = report["last"]
+        last = report["failed"]
         beta = 4.0 * (step + 1) / 8
         np.testing.assert_allclose(last["loss"], last["reconstruction"] + beta * last["kl"], rtol=1e-6)
 
@@ -205,7 +205,7 @@ def test_a_masked_example_has_no_part_in_a_training_step(steps, batch):
     spoilt = {**batch, "image": batch["image"].copy(), "mask": np.float32([1, 1, 1, 0])}
     spoilt["image"][3] = 100
     found = [
-        steps.train(steps.init(), {name: array[None] for name, array in b.items()}, steps.weights)[1]["last"]
+        steps.train(steps.init(), {name: array[None] for name, array in b.items()}, steps.weights)[1]["failed"]
         for b in (spoilt, {**batch, "mask": spoilt["mask"]})
     ]
     assert found[0] == found[1]

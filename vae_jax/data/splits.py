@@ -28,7 +28,12 @@ def open_splits(config: ConfigDict) -> dict[str, Source]:
                 splits["train"], config[f"{name}_fraction"], seed=config.seed, name=name
             )
     shape = splits["train"].features.shape
-    if shape[:2] != tuple(config.image_size):
+    empty = [name for name, split in splits.items() if not len(split)]
+    if empty:
+        raise UserError(
+            f"data.source={config.source!r} gives no examples for the split {empty[0]}; all three need some."
+        )
+    if len(shape) == 3 and shape[:2] != tuple(config.image_size):
         raise UserError(
             f"data.image_size is {tuple(config.image_size)}, but the images of data.source={config.source!r} are "
             f"{shape[:2]}; nothing resizes them yet, so set data.image_size={shape[:2]}."

@@ -55,7 +55,7 @@ def evaluate(run: Run, state: TrainState, *, split: str, checkpoint: str) -> dic
     source = run.splits[split]
     values = over_split(lambda batch: steps.evaluate(variables, batch, steps.weights), source, **options)
     values |= over_split(_reconstruction_metrics(run, variables), source, **options)
-    kl_per_dimension = values.pop("kl_per_dimension").mean(axis=0)
+    kl_per_dimension = values.pop("kl_per_dimension", None)
     latent_mean = values.pop("latent_mean")
     figures = {name: _figure(name, value) for name, value in values.items()}
     if config.eval.importance_samples:
@@ -65,14 +65,15 @@ def evaluate(run: Run, state: TrainState, *, split: str, checkpoint: str) -> dic
             limit=config.eval.importance_examples,
             **options,
         )["nll"]
-        figures["nll"] = _figure("nll", nll, samples=config.eval.importance_samples)
+        figures["nll"] = _figure("nll", nll)
+        figures["nll"]["label"] += f", {config.eval.importance_samples} importance samples"
+        if len(nll) < len(source):
+            figures["nll"]["label"] += f", first {len(nll):,} examples"
     headline = [name for name in (steps.bound, "nll", "psnr", "mse", "kl") if name in figures][:3]
     meta = {
+        **run.study_record(step=int(state.step), checkpoint=checkpoint, seed=config.seed),
         "split": split,
         "examples": len(source),
-        "step": int(state.step),
-        "checkpoint": checkpoint,
-        "seed": config.seed,
         "headline": headline,
         "figures": figures,
         "active_units": int((latent_mean.var(axis=0) > ACTIVE_VARIANCE).sum()),
@@ -100,23 +101,24 @@ def _reconstruction_metrics(run: Run, variables: Variables):
     return lambda batch: measure(*run.steps.reconstruct(variables, batch))
 
 
-def _write(run: Run, meta: dict, variables: Variables, source, kl_per_dimension: np.ndarray) -> None:
+def _write(run: Run, meta: dict, variables: Variables, source, kl_per_dimension: np.ndarray | None) -> None:
     folder = run.study("evaluation")
     folder.mkdir(parents=True, exist_ok=True)
     pictures = reconstruction_grid(run, variables, meta["split"])
-    np.savez(folder / "arrays.npz", kl_per_dimension=kl_per_dimension, **pictures)
-    if pictures["originals"].ndim == 4:
+    kl = {} if kl_per_dimension is None else {"kl_per_dimension": kl_per_dimension.mean(axis=0)}
+    np.savez(folder / "arrays.npz", **kl, **pictures)
+    if grids.showable(pictures["originals"].shape[1:]):
         grids.save_png(folder / "reconstructions.png", grids.pairs(**pictures, columns=COLUMNS))
     write_json(folder / "meta.json", meta)
 
 
-def _figure(name: str, values: np.ndarray, *, samples: int = 0) -> dict:
+def _figure(name: str, values: np.ndarray) -> dict:
     """The mean of [N] values in float64, its standard error s/√N, and how a reader should read it."""
     label, unit = {
         "loss": ("Loss, as trained", "nats"),
-        "reconstruction": ("Reconstruction, −log p(x|z)", "nats"),
+        "reconstruction": ("Reconstruction", "nats"),
         "kl": ("KL(q ‖ p)", "nats"),
-        "nll": (f"−log p(x), {samples} importance samples", "nats"),
+        "nll": ("−log p(x)", "nats"),
         "mse": ("Mean squared error per pixel", ""),
         "psnr": ("PSNR", "dB"),
         "ssim": ("SSIM", ""),

@@ -28,12 +28,13 @@ def draw(steps: Steps, variables: Variables, count: int, *, seed: int, batch_siz
     }
 
 
-def sample(run: Run, variables: Variables, *, step: int) -> None:
+def sample(run: Run, variables: Variables, *, step: int, checkpoint: str) -> None:
     """Draws `sample.count` samples under `sample.seed` and writes studies/sample."""
     options, folder = run.config.sample, run.study("sample")
     arrays = draw(run.steps, variables, options.count, seed=options.seed, batch_size=run.config.eval.batch_size)
     folder.mkdir(parents=True, exist_ok=True)
     np.savez(folder / "arrays.npz", **arrays)
-    if arrays["samples"].ndim == 4:
+    if grids.showable(arrays["samples"].shape[1:]):
         grids.save_png(folder / "samples.png", grids.grid(arrays["samples"], COLUMNS))
-    write_json(folder / "meta.json", {"count": options.count, "seed": options.seed, "step": step})
+    record = run.study_record(step=step, checkpoint=checkpoint, seed=options.seed)
+    write_json(folder / "meta.json", {**record, "count": options.count})

@@ -13,6 +13,11 @@ GROUP = 12  # pixels between pairs
 WHITE = 255
 
 
+def showable(shape: tuple[int, ...]) -> bool:
+    """Whether examples of `shape` are pictures: (H, W, C) with one channel or three."""
+    return len(shape) == 3 and shape[-1] in (1, 3)
+
+
 def to_uint8(images: np.ndarray) -> np.ndarray:
     """Floats in [0,1], clipped and rounded, as uint8 in [0,255] of the same shape; uint8 is returned as it is."""
     images = np.asarray(images)

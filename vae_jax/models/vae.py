@@ -11,9 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from vae_jax import distributions, rng
-
-# softplus around this floor keeps a learned log σ from running away (Rybkin et al., 2021, σ-VAE, "soft clipping").
-LOG_STDDEV_FLOOR = -6.0
+from vae_jax.distributions import LOG_STDDEV_FLOOR
 
 
 @jax.tree_util.register_dataclass
@@ -49,7 +47,7 @@ class VAE(nnx.Module):
         outputs = (*self.shape[:-1], self.shape[-1] * (2 if per_pixel else 1))
         self.decoder = _net(model["decoder"], "Decoder", self.latent, outputs, dtype=dtype, rngs=rngs)
         if self.likelihood_kind != "bernoulli" and self.variance_kind == "single":
-            self.learned_log_variance = nnx.Param(jnp.float32(self.log_variance))
+            self.learned_log_variance = nnx.Param(jnp.float32(_unfloored(self.log_variance)))
 
     def encode(self, x: jax.Array, cond=None) -> distributions.Posterior:
         """q(z|x) for x [B, ...]: arrays [B, Z]."""
@@ -93,6 +91,11 @@ def _net(options: Mapping, kind: str, *args, **kwargs) -> nnx.Module:
     options = dict(options)
     family = importlib.import_module(f"vae_jax.nn.{options.pop('family')}")
     return getattr(family, kind)(*args, options, **kwargs)
+
+
+def _unfloored(log_variance: float) -> float:
+    """The value that `_floored` takes to `log_variance`, which lies above the floor."""
+    return 2 * (LOG_STDDEV_FLOOR + math.log(math.expm1(0.5 * log_variance - LOG_STDDEV_FLOOR)))
 
 
 def _floored(log_variance: jax.Array) -> jax.Array:

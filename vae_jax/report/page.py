@@ -46,7 +46,7 @@ def write_report(workdir: Path) -> Path:
     run = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
     html = environment.from_string(template).render(
         run=run,
-        config_rows=config_rows(run["config"]),
+        config_rows=config_rows(_as_used(run["config"])),
         whole_config=json.dumps(run["config"], indent=2, ensure_ascii=False),
         curves=_curves(read_metrics(workdir)),
         evaluation=_evaluation(workdir / "studies" / "evaluation"),
@@ -59,6 +59,12 @@ def write_report(workdir: Path) -> Path:
     aside.write_text(html, encoding="utf-8")
     os.replace(aside, path)
     return path
+
+
+def _as_used(config):
+    """The config without the epochs where a number of steps stands instead of them."""
+    unused = {"epochs"} if config["train"]["steps"] else {"steps"}
+    return {**config, "train": {name: value for name, value in config["train"].items() if name not in unused}}
 
 
 def _curves(records):
@@ -87,7 +93,7 @@ def _evaluation(folder):
         meta["kl_bars"] = meta["pairs"] = None
         if "kl_per_dimension" in arrays:
             meta["kl_bars"] = _svg_uri(figures.kl_bars(arrays["kl_per_dimension"]))
-        if "originals" in arrays and arrays["originals"].ndim == 4:
+        if "originals" in arrays and grids.showable(arrays["originals"].shape[1:]):
             originals, reconstructions = (arrays[name][: SHOWN // 2] for name in ("originals", "reconstructions"))
             meta["pairs"] = _png(grids.pairs(originals, reconstructions, COLUMNS), originals)
     return meta
@@ -101,7 +107,7 @@ def _samples(folder):
     with np.load(folder / "arrays.npz") as arrays:
         samples = arrays["samples"][:SHOWN]
     meta["shown"] = len(samples)
-    meta["picture"] = _png(grids.grid(samples, COLUMNS), samples) if samples.ndim == 4 else None
+    meta["picture"] = _png(grids.grid(samples, COLUMNS), samples) if grids.showable(samples.shape[1:]) else None
     return meta
 
 
