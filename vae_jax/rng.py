@@ -5,12 +5,14 @@ resumed run draws the noise of the undisturbed one, and an evaluation draws the 
 any number of devices.
 """
 
+import math
 import zlib
 
 import jax
 import jax.numpy as jnp
 
 IMPL = "threefry2x32"
+LANES = 128  # a multiple of what any CPU computes at once
 
 
 def stream(seed: int, name: str, step: jax.Array | int | None = None) -> jax.Array:
@@ -49,12 +51,20 @@ def laplace(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 
 
 def _draw(draw, key, shape):
+    """The noise, drawn in rows of a multiple of LANES numbers, of which the first are kept.
+
+    XLA:CPU evaluates a logarithm differently where the last few elements of a loop do not fill a vector (seen with
+    jax 0.12: a unit in the last place), and the noise would then depend on the size of the batch.
+    """
     if shape[: key.ndim] != key.shape:
         raise ValueError(f"keys of shape {key.shape} are not a prefix of the shape {shape}")
+    size = math.prod(shape[key.ndim :])
+    padded = -(-size // LANES) * LANES
 
-    def one(k):
-        return draw(k, shape[key.ndim :], jnp.float32)
+    def row(k):
+        return draw(k, (padded,), jnp.float32)
 
     for _ in range(key.ndim):
-        one = jax.vmap(one)
-    return one(key)
+        row = jax.vmap(row)
+    # The barrier keeps the compiler from drawing only the numbers that are kept.
+    return jax.lax.optimization_barrier(row(key))[..., :size].reshape(shape)
