@@ -61,6 +61,7 @@ def net_options(net: ConfigDict) -> dict:
 def _check_choices(config: ConfigDict) -> None:
     for name, allowed in {
         "data.binarization": ("none", "threshold", "dynamic"),
+        "data.corrupt.kind": ("none", "noise", "box", "patches"),
         "data.delivery": ("auto", "device", "host"),
         "model.posterior": ("normal", "softplus", "point"),
         "model.likelihood": ("gaussian", "laplace", "bernoulli"),
@@ -111,6 +112,9 @@ def _check_numbers(config: ConfigDict) -> None:
         "objective.capacity": 0,
         "objective.capacity_steps": 0,
         "data.workers": 0,
+        "data.corrupt.amount": 0,
+        "data.corrupt.patch": 1,
+        "data.corrupt.weight": 0,
         "sample.count": 1,
     }
     for name, least in at_least.items():
@@ -130,6 +134,10 @@ def _check_numbers(config: ConfigDict) -> None:
         )
     if not 0 <= config.optimizer.ema < 1:
         raise UserError(f"optimizer.ema is {config.optimizer.ema}; it must be at least 0 and below 1.")
+    if config.data.channels not in (0, 1, 3):
+        raise UserError(f"data.channels is {config.data.channels}; it must be 1, 3, or 0 for what the source has.")
+    if not 0 <= config.data.max_broken < 1:
+        raise UserError(f"data.max_broken is {config.data.max_broken}; it must be at least 0 and below 1.")
     size = config.data.image_size
     if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
         raise UserError(f"data.image_size is {tuple(size)}; it must be two positive integers (height, width).")

@@ -11,11 +11,12 @@ from vae_jax.errors import UserError
 
 @dataclass(frozen=True)
 class Features:
-    """The shape and dtype of one image, and the names of the classes where there are labels."""
+    """The shape and dtype of one image, and the names of the classes and attributes where there are any."""
 
     shape: tuple[int, ...]  # (H, W, C), or (D,) for vectors
     dtype: np.dtype
     classes: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
 
 
 class Source(Protocol):
@@ -26,7 +27,36 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        """The examples at `indices` [n]: "image" [n, H, W, C] uint8 or float32 in [0, 1]; "label" [n] if there are."""
+        """The examples at `indices` [n]: "image" [n, H, W, C] uint8 or float32 in [0, 1], or vectors [n, D] float32.
+
+        Beside it, where the data have them: "label" [n] int32, "attributes" [n, A] uint8 of 0 and 1, "identity" [n]
+        int32 (who is in the picture), and "example_id" [n] uint32 where it is known without the pixels.
+        """
+        ...
+
+
+class Pictures(Protocol):
+    """A collection of pictures as they lie on disk, of any size: what a cache of decoded ones is built from.
+
+    It is pickled to the processes that decode. `columns` holds what is known without opening a picture: "label" [N],
+    "attributes" [N, A], "identity" [N], as in `Source.read`. `fingerprint` changes whenever a picture may have.
+    `unique` asks that a picture which is there twice is kept once.
+    """
+
+    columns: dict[str, np.ndarray]
+    classes: tuple[str, ...]
+    attributes: tuple[str, ...]
+    fingerprint: str
+    unique: bool
+
+    def __len__(self) -> int: ...
+
+    def name(self, index: int) -> str:
+        """What a user would call the picture: its file's path below the folder, or its number."""
+        ...
+
+    def load(self, index: int) -> bytes | np.ndarray:
+        """The picture's file as it is, or its pixels [H, W, C] where the collection holds arrays."""
         ...
 
 
