@@ -20,17 +20,21 @@ class Features:
 
 
 class Source(Protocol):
-    """A data set of random access; it is pickled where worker processes read it."""
+    """A data set of random access; it is pickled where worker processes read it.
+
+    `columns` holds what is known of every example without its pixels, where the data have it: "label" [N], "attributes"
+    [N, A] of 0 and 1, "identity" [N] (who is in the picture) and "example_id" [N] uint32.
+    """
 
     features: Features
+    columns: dict[str, np.ndarray]
 
     def __len__(self) -> int: ...
 
     def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """The examples at `indices` [n]: "image" [n, H, W, C] uint8 or float32 in [0, 1], or vectors [n, D] float32.
 
-        Beside it, where the data have them: "label" [n] int32, "attributes" [n, A] uint8 of 0 and 1, "identity" [n]
-        int32 (who is in the picture), and "example_id" [n] uint32 where it is known without the pixels.
+        Beside it, the columns at `indices`.
         """
         ...
 
@@ -38,15 +42,18 @@ class Source(Protocol):
 class Pictures(Protocol):
     """A collection of pictures as they lie on disk, of any size: what a cache of decoded ones is built from.
 
-    It is pickled to the processes that decode. `columns` holds what is known without opening a picture: "label" [N],
-    "attributes" [N, A], "identity" [N], as in `Source.read`. `fingerprint` changes whenever a picture may have.
-    `unique` asks that a picture which is there twice is kept once.
+    It is pickled to the processes that decode, so its class stands in a module. `columns` is as in `Source`, and only
+    asked for when a cache is built. `fingerprint` changes whenever a picture may have. `channels` is what
+    `data.channels=0` comes to: 1 only where every picture is known to be grey, as in MNIST. `dtype` is uint8, or float32
+    where `load` gives arrays in [0, 1]. `unique` asks that a picture which is there twice is kept once.
     """
 
     columns: dict[str, np.ndarray]
     classes: tuple[str, ...]
     attributes: tuple[str, ...]
     fingerprint: str
+    channels: int
+    dtype: np.dtype
     unique: bool
 
     def __len__(self) -> int: ...
@@ -56,7 +63,10 @@ class Pictures(Protocol):
         ...
 
     def load(self, index: int) -> bytes | np.ndarray:
-        """The picture's file as it is, or its pixels [H, W, C] where the collection holds arrays."""
+        """The picture's file as it is, or its pixels [H, W, C] where the collection holds arrays.
+
+        Any exception means that this picture can't be read: it is left out, and the message is told beside its name.
+        """
         ...
 
 
@@ -71,13 +81,14 @@ class ArraySource:
         if labels is not None and len(labels) != len(images):
             raise UserError(f"labels has {len(labels)} entries; there must be one for each of {len(images)} images.")
         self.features = Features(images.shape[1:], images.dtype, classes)
-        self._arrays = {"image": images} if labels is None else {"image": images, "label": labels}
+        self.columns = {} if labels is None else {"label": labels}
+        self.images = images
 
     def __len__(self) -> int:
-        return len(self._arrays["image"])
+        return len(self.images)
 
     def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        return {name: values[indices] for name, values in self._arrays.items()}
+        return {"image": self.images[indices]} | rows(self.columns, indices)
 
 
 class Subset:
@@ -88,11 +99,20 @@ class Subset:
         self._source = source
         self._indices = indices
 
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        return rows(self._source.columns, self._indices)
+
     def __len__(self) -> int:
         return len(self._indices)
 
     def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         return self._source.read(self._indices[indices])
+
+
+def rows(columns: dict[str, np.ndarray], indices: np.ndarray) -> dict[str, np.ndarray]:
+    """What the columns say of the examples at `indices`."""
+    return {name: values[indices] for name, values in columns.items()}
 
 
 def hold_out(source: Source, fraction: float, *, seed: int, name: str) -> tuple[Subset, Subset]:
