@@ -71,12 +71,15 @@ class Pictures(Protocol):
 
 
 class ArraySource:
-    """A source held in memory: `images` [N, H, W, C] uint8 or float32 in [0, 1], and perhaps `labels` [N]."""
+    """A source held in memory: `images` [N, H, W, C] uint8 or float32 in [0, 1], or vectors [N, D] of any float32."""
 
     def __init__(self, images: np.ndarray, labels: np.ndarray | None = None, classes: tuple[str, ...] = ()):
-        if images.dtype not in (np.uint8, np.float32):
+        if images.ndim == 2:
+            if images.dtype != np.float32 or not np.isfinite(images).all():
+                raise UserError(f"the vectors are {images.dtype}; they must be float32, and finite.")
+        elif images.dtype not in (np.uint8, np.float32):
             raise UserError(f"images are {images.dtype}; they must be uint8, or float32 in [0, 1].")
-        if images.dtype == np.float32 and images.size and not (images.min() >= 0 and images.max() <= 1):
+        elif images.dtype == np.float32 and images.size and not (images.min() >= 0 and images.max() <= 1):
             raise UserError(f"images run from {images.min()} to {images.max()}; float32 ones must lie in [0, 1].")
         if labels is not None and len(labels) != len(images):
             raise UserError(f"labels has {len(labels)} entries; there must be one for each of {len(images)} images.")
