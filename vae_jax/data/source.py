@@ -8,6 +8,8 @@ import numpy as np
 
 from vae_jax.errors import UserError
 
+IDENTITIES = 2**24  # people's numbers in one data set lie below it
+
 
 @dataclass(frozen=True)
 class Features:
@@ -120,12 +122,11 @@ def rows(columns: dict[str, np.ndarray], indices: np.ndarray) -> dict[str, np.nd
 
 def hold_out(source: Source, fraction: float, *, seed: int, name: str) -> tuple[Subset, Subset]:
     """The source without a random `fraction` of its examples, and that fraction, drawn for (seed, name)."""
-    drawn = permutation(len(source), seed, zlib.crc32(name.encode()))
+    drawn = philox(seed, zlib.crc32(name.encode())).permutation(len(source))
     count = max(1, round(fraction * len(source)))
     return Subset(source, np.sort(drawn[count:])), Subset(source, np.sort(drawn[:count]))
 
 
-def permutation(size: int, *key: int) -> np.ndarray:
-    """A random permutation of range(size) [size] int64, a pure function of size and the two numbers of `key`."""
-    words = np.array([number % 2**64 for number in key], np.uint64)
-    return np.random.Generator(np.random.Philox(key=words)).permutation(size)
+def philox(*key: int) -> np.random.Generator:
+    """A generator of random numbers that the two numbers of `key` alone decide."""
+    return np.random.Generator(np.random.Philox(key=np.array([number % 2**64 for number in key], np.uint64)))

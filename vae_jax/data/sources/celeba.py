@@ -1,4 +1,4 @@
-"""CelebA (Liu et al., 2015) as people have it on disk: a folder of pictures or the zip itself, and the official lists."""
+"""CelebA (Liu et al., 2015) as it lies on disk: a folder of pictures or the zip itself, and the official lists."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from vae_jax.data.celeba_lists import Table, read_table
 from vae_jax.data.files import SUFFIXES, Listing, PictureFiles, list_archive, list_folder
-from vae_jax.data.source import Pictures
+from vae_jax.data.source import IDENTITIES, Pictures
 from vae_jax.errors import UserError
 
 WHOLE = 202_599  # pictures in all of CelebA
@@ -95,7 +95,7 @@ def _split(root: Path, listing: Listing) -> dict[str, PictureFiles]:
             "training; it comes with them, from Kaggle or https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html."
         )
     attributes = _find_table(root, "list_attr_celeba", allowed=range(-1, 2), width=None)
-    identity = _find_table(root, "identity_CelebA", allowed=range(2**31), width=1)
+    identity = _find_table(root, "identity_CelebA", allowed=range(IDENTITIES), width=1)
     tables = [table for table in (partition, attributes, identity) if table]
     named = {Path(name).stem: name for name in listing.stamps}
     stems = sorted(stem for stem in named if all(stem in table.rows for table in tables))
