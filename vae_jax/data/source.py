@@ -46,8 +46,8 @@ class Pictures(Protocol):
 
     It is pickled to the processes that decode, so its class stands in a module. `columns` is as in `Source`, and only
     asked for when a cache is built. `fingerprint` changes whenever a picture may have. `channels` is what
-    `data.channels=0` comes to: 1 only where every picture is known to be grey, as in MNIST. `dtype` is uint8, or float32
-    where `load` gives arrays in [0, 1]. `unique` asks that a picture which is there twice is kept once.
+    `data.channels=0` comes to: 1 only where every picture is known to be grey, as in MNIST. `dtype` is uint8, or
+    float32 where `load` gives arrays in [0, 1]. `unique` asks that a picture which is there twice is kept once.
     """
 
     columns: dict[str, np.ndarray]
