@@ -41,7 +41,8 @@ def collections_of():
 def open_cached(collections_of):
     """open_cached(root, cache): the splits of a folder from their cache."""
 
-    def open_splits(root, cache, fit=Fit("whole", (6, 5), 3), max_broken=0.0):
+    def open_splits(root, cache, fit=None, max_broken=0.0):
+        fit = fit or Fit("whole", (6, 5), 3)
         return cached(collections_of(root), fit, cache_dir=str(cache), max_broken=max_broken)
 
     return open_splits

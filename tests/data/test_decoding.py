@@ -82,12 +82,10 @@ def many(write_pictures, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def decode_many(collections_of):
-    def decode(processes):
-        fit = Fit("center", (16, 12), 3)
-        return decoding.decode_all(list(collections_of(many).values()), fit, processes=processes)
-
-    return decode
+def decode(many, collections_of):
+    """decode(processes): the chunks of `many`."""
+    collections = list(collections_of(many).values())
+    return lambda processes: decoding.decode_all(collections, Fit("center", (16, 12), 3), processes=processes)
 
 
 def children(pid):
@@ -96,8 +94,8 @@ def children(pid):
     ]
 
 
-def test_processes_decode_what_one_does_in_the_same_order(decode_many):
-    ours, theirs = list(decode_many(0)), list(decode_many(3))
+def test_processes_decode_what_one_does_in_the_same_order(decode):
+    ours, theirs = list(decode(0)), list(decode(3))
     assert [chunk.chunk for chunk in ours] == [chunk.chunk for chunk in theirs]
     for one, other in zip(ours, theirs, strict=True):
         for name in ("pixels", "places", "example_ids", "digests", "broken"):
@@ -105,8 +103,8 @@ def test_processes_decode_what_one_does_in_the_same_order(decode_many):
     assert sum(len(chunk.pixels) for chunk in ours) == decoding.FEW + 20
 
 
-def test_a_process_that_dies_is_told_with_the_pictures_it_was_at(decode_many):
-    chunks = decode_many(1)
+def test_a_process_that_dies_is_told_with_the_pictures_it_was_at(decode):
+    chunks = decode(1)
     next(chunks)
     (worker,) = children(os.getpid())
     os.kill(worker, signal.SIGKILL)
