@@ -14,11 +14,13 @@ from ml_collections import ConfigDict
 from PIL import Image
 from tensorflow_datasets.proto import tf_example_pb2
 
+from vae_jax.config import default_config
 from vae_jax.data.cache import cached
 from vae_jax.data.content import read_examples
 from vae_jax.data.fit import Fit
 from vae_jax.data.sources import idx
 from vae_jax.data.sources.tfds import open_splits
+from vae_jax.data.splits import open_splits as splits_of_any_source
 from vae_jax.errors import UserError
 
 
@@ -113,6 +115,19 @@ def test_the_pictures_of_a_prepared_set_are_decoded_with_their_attributes(faces,
     np.testing.assert_allclose(examples["image"].mean((1, 2, 3)), 40 * np.arange(6), atol=2)
     assert examples["attributes"].dtype == np.uint8
     assert train.features.attributes == ("Bald", "Wearing_Hat")
+
+
+def test_another_seed_holds_out_other_pictures_and_decodes_nothing_anew(faces, tmp_path, capfd):
+    config = default_config().data
+    config.update(source="tfds", name="small_faces", dir=str(faces), image_size=(3, 4), cache_dir=str(tmp_path / "c"))
+    tests = []
+    for seed in range(5):
+        config.seed = seed
+        splits = splits_of_any_source(config)
+        assert {name: len(split) for name, split in splits.items()} == {"train": 4, "validation": 1, "test": 1}
+        tests.append(splits["test"].columns["example_id"].item())
+    assert len(set(tests)) > 1
+    assert capfd.readouterr().err.count("decoding") == 1
 
 
 # What can't be read
