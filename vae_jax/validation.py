@@ -79,6 +79,11 @@ def _check_choices(config: ConfigDict) -> None:
         raise UserError(
             f"objective.kl is {config.objective.kl} with model.posterior='point', which has no KL; set objective.kl=0."
         )
+    if config.data.mix and config.data.source != "mix":
+        raise UserError(
+            f"data.mix is {tuple(config.data.mix)!r} with data.source={config.data.source!r}; only data.source='mix' "
+            "has it."
+        )
     if config.optimizer.schedule == "cosine" and config.optimizer.decay_steps <= config.optimizer.warmup_steps:
         raise UserError(
             f"optimizer.decay_steps is {config.optimizer.decay_steps}; with schedule='cosine' it must be more than "
