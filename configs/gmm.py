@@ -1,4 +1,7 @@
-"""A VAE of dense layers on points of a 3-D mixture of ten Gaussians: the true −log p(x) is 1.90 nats, a Gaussian's 4.26."""
+"""A VAE of dense layers on points of a 3-D mixture of ten Gaussians.
+
+The mixture's own −log p(x) is 1.90 ± 0.02 nats on the test split (that of one Gaussian of its variances: 4.26).
+"""
 
 from vae_jax.config import default_config
 

@@ -90,7 +90,7 @@ def test_arrays_of_another_size_are_resized_whole_with_their_labels():
 
 
 def test_a_crop_that_arrays_do_not_have_is_refused_with_their_size():
-    with pytest.raises(UserError, match=r"data.source='digits' .*: it is 8x8 .*data.crop='9x9'"):
+    with pytest.raises(UserError, match="1,797 of 1,797 pictures .*it is 8x8 .*data.crop=.9x9."):
         open_splits(config(crop="9x9"))
 
 

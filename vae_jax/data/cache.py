@@ -36,7 +36,7 @@ class CachedSource:
     """All pictures of a cache, of every split; `about` is what its index says. A pickled one is opened again."""
 
     def __init__(self, folder: Path):
-        with np.load(folder / INDEX) as index:
+        with open(folder / INDEX, "rb") as file, np.load(file) as index:
             self.about = json.loads(index[ABOUT].tobytes())
             self.columns = {name: index[name] for name in index.files if name != ABOUT}
         shape, dtype = tuple(self.about["shape"]), np.dtype(self.about["dtype"])
