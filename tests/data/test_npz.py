@@ -105,8 +105,9 @@ def save_objects(path):
         (lambda path: np.savez(path, images=GREY.astype(np.int64)), ["images are int64"]),
         (lambda path: np.savez(path, images=np.full((3, 2), np.nan)), ["the vectors are float32", "finite"]),
         (lambda path: np.savez(path, x_test=GREY), ["has arrays for test but none for training"]),
-        (lambda path: path.write_bytes(b"PK\3\4 no zip"), ["can't be read as arrays of numbers"]),
-        (lambda path: path.write_bytes(b""), ["can't be read as arrays of numbers"]),
+        (lambda path: np.savez(path, images=GREY, labels=np.array(3)), ["labels is int64 ()"]),
+        (lambda path: path.write_bytes(b"PK\3\4 no zip"), ["no whole .npz"]),
+        (lambda path: path.write_bytes(b""), ["no whole .npz"]),
     ],
 )
 def test_arrays_that_cannot_be_are_refused_with_their_file(tmp_path, save, words):
@@ -115,6 +116,13 @@ def test_arrays_that_cannot_be_are_refused_with_their_file(tmp_path, save, words
     with pytest.raises(UserError) as error:
         open_splits(path)
     assert [word for word in ["data.dir", str(path), *words] if word not in str(error.value)] == [], error.value
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\3\4", b"\x93NUMPY\1\0v\0{'descr': '|u1', 'fortran_order': False, "])
+def test_an_npy_file_that_is_damaged_is_refused(tmp_path, content):
+    (tmp_path / "x.npy").write_bytes(content)
+    with pytest.raises(UserError, match="x.npy can't be read as arrays of numbers"):
+        open_splits(tmp_path / "x.npy")
 
 
 def test_a_folder_must_say_which_file_is_meant(tmp_path):
