@@ -16,7 +16,8 @@ ROOT = Path(vae_jax.__file__).parent
 LAYERS = (
     ("errors", "rng"),
     ("distributions", "nn", "mesh", "checkpoint", "writer", "images", "state", "optimizer"),
-    ("data", "models", "validation"),
+    ("data", "models"),
+    ("validation",),
     ("objectives", "config"),
     ("steps",),
     ("run",),

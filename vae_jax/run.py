@@ -15,6 +15,7 @@ from vae_jax import __version__
 from vae_jax.config import default_config, differences, resolve
 from vae_jax.data.source import Source
 from vae_jax.data.splits import open_splits
+from vae_jax.data.transforms import check_examples
 from vae_jax.errors import UserError
 from vae_jax.mesh import check_batch_size, make_mesh
 from vae_jax.objectives.objective import ELBO, bound_name
@@ -77,6 +78,7 @@ def open_run(workdir: Path, name: str, config: ConfigDict) -> Run:
     """
     resolve(config)
     splits = open_splits(config.data)
+    check_examples(config.data, splits["train"].features)
     shape = splits["train"].features.shape
     check_shape(config, shape)
     _check_bound(config, shape)
@@ -164,13 +166,19 @@ def _split_sizes(splits: dict[str, Source]) -> dict[str, int]:
 
 
 def _check_bound(config: ConfigDict, shape: tuple[int, ...]) -> None:
-    if config.eval.importance_samples and bound_name(config, shape) != ELBO:
+    if not config.eval.importance_samples or bound_name(config, shape) == ELBO:
+        return
+    if config.data.corrupt.weight != 1:
         raise UserError(
-            f"eval.importance_samples is {config.eval.importance_samples}, but with model.posterior="
-            f"{config.model.posterior!r}, model.likelihood={config.model.likelihood!r} and data.binarization="
-            f"{config.data.binarization!r} there is no density of the data to estimate; set it to 0, or take a "
-            f"likelihood that fits the data (bernoulli for binarised images, gaussian or laplace for the others)."
+            f"eval.importance_samples is {config.eval.importance_samples}, but with data.corrupt.weight="
+            f"{config.data.corrupt.weight} what is trained is no bound of a density; set one of them to its default."
         )
+    raise UserError(
+        f"eval.importance_samples is {config.eval.importance_samples}, but with model.posterior="
+        f"{config.model.posterior!r}, model.likelihood={config.model.likelihood!r} and data.binarization="
+        f"{config.data.binarization!r} there is no density of the data to estimate; set it to 0, or take a "
+        f"likelihood that fits the data (bernoulli for binarised images, gaussian or laplace for the others)."
+    )
 
 
 def _fill_in_step_counts(config: ConfigDict, examples: int) -> None:

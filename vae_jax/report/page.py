@@ -62,9 +62,10 @@ def write_report(workdir: Path) -> Path:
 
 
 def _as_used(config):
-    """The config without the epochs where a number of steps stands instead of them."""
+    """The config without the epochs where a number of steps stands instead of them, nor a corruption of no kind."""
     unused = {"epochs"} if config["train"]["steps"] else {"steps"}
-    return {**config, "train": {name: value for name, value in config["train"].items() if name not in unused}}
+    data = {name: value for name, value in config["data"].items() if name != "corrupt" or value["kind"] != "none"}
+    return {**config, "data": data, "train": {name: v for name, v in config["train"].items() if name not in unused}}
 
 
 def _curves(records):
@@ -91,11 +92,13 @@ def _evaluation(folder):
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     with np.load(folder / "arrays.npz") as arrays:
         meta["kl_bars"] = meta["pairs"] = None
+        meta["corrupted"] = "seen" in arrays
         if "kl_per_dimension" in arrays:
             meta["kl_bars"] = _svg_uri(figures.kl_bars(arrays["kl_per_dimension"]))
         if "originals" in arrays and grids.showable(arrays["originals"].shape[1:]):
-            originals, reconstructions = (arrays[name][: SHOWN // 2] for name in ("originals", "reconstructions"))
-            meta["pairs"] = _png(grids.pairs(originals, reconstructions, COLUMNS), originals)
+            names = [name for name in ("originals", "seen", "reconstructions") if name in arrays]
+            pictures = {name: arrays[name][: SHOWN // 2] for name in names}
+            meta["pairs"] = _png(grids.comparison(**pictures, columns=COLUMNS), pictures["originals"])
     return meta
 
 
