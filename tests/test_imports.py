@@ -14,11 +14,16 @@ ROOT = Path(vae_jax.__file__).parent
 
 # From the bottom up. A module imports only from lines below its own, or from its own package.
 LAYERS = (
-    ("errors", "rng"),
+    ("errors", "rng", "progress"),
     ("distributions", "nn", "mesh", "checkpoint", "writer", "images", "state", "optimizer"),
     ("data", "models"),
+<<<<<<< HEAD
     ("validation",),
     ("objectives", "config"),
+=======
+    ("objectives", "validation"),
+    ("config",),
+>>>>>>> data2
     ("steps",),
     ("run",),
     ("evaluation", "pretrained"),

@@ -104,7 +104,7 @@ def test_on_resume_tensorboard_drops_what_came_after_the_restored_step(tmp_path)
 
 def test_away_from_a_terminal_a_line_comes_every_ten_seconds_and_at_the_end(tmp_path, monkeypatch, capsys):
     clock = iter(range(0, 1000, 4))
-    monkeypatch.setattr(writer.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
     with writer.Writer(tmp_path, total_steps=100) as out:
         for step in range(20, 101, 10):
             out.progress(step, loss=123.456, images_per_second=54321.0)

@@ -13,6 +13,8 @@ from ml_collections import ConfigDict
 
 from vae_jax import __version__
 from vae_jax.config import default_config, differences, resolve
+from vae_jax.data.balance import strata
+from vae_jax.data.order import Order
 from vae_jax.data.source import Source
 from vae_jax.data.splits import open_splits
 from vae_jax.data.transforms import check_examples
@@ -30,8 +32,8 @@ MAX_STEPS_BETWEEN_LOGS = 100
 class Run:
     """What training, evaluation and sampling share: the resolved config, the data, the devices and the functions.
 
-    `given` is the config before its step counts were filled in: what config.json keeps, so that a resumed run can be
-    given other epochs.
+    `order` says which training examples make the batch of a step. `given` is the config before its step counts were
+    filled in: what config.json keeps, so that a resumed run can be given other epochs.
     """
 
     workdir: Path
@@ -39,6 +41,7 @@ class Run:
     config: ConfigDict
     given: ConfigDict
     splits: dict[str, Source]
+    order: Order
     mesh: Mesh
     steps: Steps
 
@@ -86,8 +89,10 @@ def open_run(workdir: Path, name: str, config: ConfigDict) -> Run:
     for field in ("train", "eval"):
         check_batch_size(config[field].batch_size, mesh, field=f"{field}.batch_size")
     given = config.copy_and_resolve_references()
-    _fill_in_step_counts(config, len(splits["train"]))
-    return Run(workdir, name, config, given, splits, mesh, Steps(config, shape, mesh))
+    examples = len(splits["train"])
+    order = Order(examples, config.train.batch_size, config.seed, strata(splits["train"], config.data))
+    _fill_in_step_counts(config, examples)
+    return Run(workdir, name, config, given, splits, order, mesh, Steps(config, shape, mesh))
 
 
 def read_record(workdir: Path) -> Record | None:
@@ -183,10 +188,6 @@ def _check_bound(config: ConfigDict, shape: tuple[int, ...]) -> None:
 
 def _fill_in_step_counts(config: ConfigDict, examples: int) -> None:
     train = config.train
-    if train.batch_size > examples:
-        raise UserError(
-            f"train.batch_size is {train.batch_size}; it must be at most {examples}, the number of training examples."
-        )
     per_call, per_epoch = train.steps_per_call, examples / train.batch_size
     if train.steps is None:
         train.steps = _round_up(train.epochs * per_epoch, per_call)

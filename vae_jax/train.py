@@ -12,7 +12,6 @@ from collections.abc import Iterator
 import jax
 
 from vae_jax.checkpoint import Checkpoints
-from vae_jax.data.order import Order
 from vae_jax.data.pipeline import choose_delivery, train_batches
 from vae_jax.errors import DivergedError
 from vae_jax.evaluation.evaluate import held_out_means, reconstruction_grid
@@ -170,7 +169,7 @@ def _batches_of(run: Run, step: int, steps_per_call: int) -> Iterator[dict]:
     config = run.config
     return train_batches(
         run.splits["train"],
-        Order(len(run.splits["train"]), config.train.batch_size, config.seed),
+        run.order,
         mesh=run.mesh,
         steps_per_call=steps_per_call,
         start_step=step,

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 import vae_jax.nn
 from vae_jax.data.corruption import check_corruption
+from vae_jax.data.fit import check_crop
 from vae_jax.distributions import LOG_STDDEV_FLOOR
 from vae_jax.errors import UserError
 from vae_jax.nn.layers import ACTIVATIONS, NORMS, check_choice
@@ -75,6 +76,7 @@ def _check_choices(config: ConfigDict) -> None:
         "matmul_precision": ("default", "high", "highest"),
     }.items():
         check_choice(name, get_field(config, name), allowed)
+    check_crop(config.data.crop)
     if config.model.posterior == "point" and config.objective.kl != 0:
         raise UserError(
             f"objective.kl is {config.objective.kl} with model.posterior='point', which has no KL; set objective.kl=0."

@@ -3,28 +3,23 @@
 import json
 import math
 import os
-import shutil
-import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from tensorboardX import SummaryWriter
-from tqdm import tqdm
 
 from vae_jax.errors import UserError
+from vae_jax.progress import Progress
 
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
-SECONDS_BETWEEN_LINES = 10
-BAR = "{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} [ETA {remaining}{postfix}]"
 
 
 class Writer:
     """A context manager that records a run from `start_step` on; on resume, `cut_back` comes first.
 
-    On a terminal, progress is a bar; elsewhere (a log file, a cluster job) it is a plain line now and then.
+    Progress is shown as by `Progress`.
     """
 
     def __init__(self, workdir: str | os.PathLike, *, total_steps: int, start_step: int = 0):
@@ -35,21 +30,13 @@ class Writer:
         self._tensorboard = SummaryWriter(
             str(workdir / TENSORBOARD), purge_step=start_step + 1, filename_suffix=f".{start_step}"
         )
-        self._total_steps = total_steps
-        self._first = None  # (step, time) of the first progress: what came before it was compilation
-        self._last_line = -math.inf
-        self._bar = None
-        if sys.stderr.isatty():
-            # Some terminals (in containers) say their size is 0 x 0, where tqdm would draw nothing; this says 80 x 24.
-            columns, rows = shutil.get_terminal_size()
-            self._bar = tqdm(total=total_steps, initial=start_step, bar_format=BAR, ncols=columns, nrows=rows)
+        self._progress = Progress(total_steps, start=start_step)
 
     def __enter__(self) -> "Writer":
         return self
 
     def __exit__(self, *exception) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        self._progress.__exit__()
         self._tensorboard.close()
         self._metrics.close()
 
@@ -69,32 +56,13 @@ class Writer:
         self._tensorboard.add_image(name, array, int(step), dataformats="HWC")
 
     def progress(self, step: int, *, loss: float, images_per_second: float) -> None:
-        """Shows how far the run is: on a terminal at once, elsewhere every ten seconds and at the last step.
-
-        A rate of 0 is one that is not measured yet.
-        """
-        figures = f"loss {loss:.5g}" + (f", {images_per_second:,.0f} images/s" if images_per_second else "")
-        if self._bar is not None:
-            self._bar.set_postfix_str(figures, refresh=False)
-            self._bar.update(step - self._bar.n)
-            return
-        now = time.monotonic()
-        self._first = self._first or (step, now)
-        if now - self._last_line >= SECONDS_BETWEEN_LINES or step >= self._total_steps:
-            self._last_line = now
-            self.message(f"step {step}/{self._total_steps}, {figures}, ETA {self._eta(step, now)}")
+        """Shows how far the run is; a rate of 0 is one that is not measured yet."""
+        rate = f", {images_per_second:,.0f} images/s" if images_per_second else ""
+        self._progress.update(step, f"loss {loss:.5g}{rate}")
 
     def message(self, text: str) -> None:
         """Prints a line to stderr, above the bar if there is one."""
-        tqdm.write(text, file=sys.stderr)
-        sys.stderr.flush()
-
-    def _eta(self, step, now):
-        first_step, first_time = self._first
-        if step == first_step < self._total_steps:
-            return "unknown yet"
-        seconds_per_step = (now - first_time) / max(step - first_step, 1)
-        return tqdm.format_interval((self._total_steps - step) * seconds_per_step)
+        self._progress.message(text)
 
 
 def read_metrics(workdir: str | os.PathLike) -> list[dict]:

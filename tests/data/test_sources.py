@@ -4,6 +4,7 @@ import pickle
 import shutil
 import struct
 
+import jax
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -24,6 +25,10 @@ def config(**changes):
         "validation_fraction": 0.1,
         "seed": 0,
         "image_size": (8, 8),
+        "crop": "whole",
+        "channels": 0,
+        "max_broken": 0.01,
+        "cache_dir": "",
     }
     return ConfigDict({**fields, **changes})
 
@@ -77,9 +82,16 @@ def test_an_unknown_source_is_refused_with_the_nearest_name_and_all_of_them():
         open_splits(config(source="digit"))
 
 
-def test_an_image_size_that_is_not_the_sources_is_refused_with_both():
-    with pytest.raises(UserError, match=r"data.image_size is \(28, 28\), .*\(8, 8\)"):
-        open_splits(config(image_size=(28, 28)))
+def test_arrays_of_another_size_are_resized_whole_with_their_labels():
+    resized, digits = (open_splits(config(image_size=size))["test"] for size in ((4, 4), (8, 8)))
+    expected = jax.image.resize(everything(digits)["image"], (359, 4, 4, 1), "linear", antialias=True)
+    np.testing.assert_allclose(everything(resized)["image"], expected, atol=1e-6)
+    assert np.array_equal(everything(resized)["label"], everything(digits)["label"])
+
+
+def test_a_crop_that_arrays_do_not_have_is_refused_with_their_size():
+    with pytest.raises(UserError, match=r"data.source='digits' .*: it is 8x8 .*data.crop='9x9'"):
+        open_splits(config(crop="9x9"))
 
 
 # In memory
