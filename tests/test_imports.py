@@ -17,13 +17,8 @@ LAYERS = (
     ("errors", "rng", "progress"),
     ("distributions", "nn", "mesh", "checkpoint", "writer", "images", "state", "optimizer"),
     ("data", "models"),
-<<<<<<< HEAD
-    ("validation",),
-    ("objectives", "config"),
-=======
     ("objectives", "validation"),
     ("config",),
->>>>>>> data2
     ("steps",),
     ("run",),
     ("evaluation", "pretrained"),
