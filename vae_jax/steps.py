@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from vae_jax import distributions, rng
-from vae_jax.data.transforms import Prepared, augment, prepare
+from vae_jax.data.transforms import Prepared, for_training, held_out
 from vae_jax.mesh import replicated
 from vae_jax.models.vae import VAE
 from vae_jax.objectives import objective
@@ -94,9 +94,7 @@ class Steps:
 
     def _train_step(self, state: TrainState, batch: Batch, weights: dict) -> tuple[TrainState, dict]:
         config = self.config
-        # The stream is named after the first of what draws from it.
-        key = rng.stream(config.seed, "binarize")
-        x = prepare(augment(batch, key, config.data), key, config.data)
+        x = for_training(batch, config.seed, config.data)
         keys = rng.per_example(rng.stream(config.seed, "train", state.step), batch["example_id"])
         weight = objective.weights_at(weights, state.step, config.objective)
 
@@ -143,17 +141,12 @@ class Steps:
             named["kl"] = losses.kl
         return named if self.bound == objective.LOSS else {**named, self.bound: losses.bound}
 
-    def _held_out(self, batch: Batch) -> Prepared:
-        """Held-out examples, binarised, dequantised and corrupted, if at all, by one draw that belongs to the data."""
-        data = self.config.data
-        return prepare(batch, rng.stream(data.seed, "held-out draw"), data)
-
     def _evaluation_keys(self, batch: Batch) -> jax.Array:
         return rng.per_example(rng.stream(self.config.seed, "evaluation"), batch["example_id"])
 
     def _evaluate(self, variables: Variables, batch: Batch, weights: dict) -> dict[str, jax.Array]:
         """The losses of each example [B], its posterior mean and, if it has a KL, that per dimension [B, Z]."""
-        x = self._held_out(batch)
+        x = held_out(batch, self.config.data)
         output = self._merge(variables)(x.seen, self._evaluation_keys(batch))
         values = {**self._losses(output, x, weights), "latent_mean": output.posterior.mean}
         if "kl" in values:
@@ -166,7 +159,7 @@ class Steps:
         Burda et al. (2016), equation 8; an upper bound of −log p(x) in expectation. In chunks, for memory. Where the
         net sees a corrupted x, its posterior is the proposal still, and p is of the clean one.
         """
-        x, model = self._held_out(batch), self._merge(variables)
+        x, model = held_out(batch, self.config.data), self._merge(variables)
         keys = self._evaluation_keys(batch)
         posterior, prior = model.encode(x.seen), model.prior()
 
@@ -192,7 +185,7 @@ class Steps:
 
         Between them "seen", the original as the net is given it, where that is a corrupted one.
         """
-        x, model = self._held_out(batch), self._merge(variables)
+        x, model = held_out(batch, self.config.data), self._merge(variables)
         seen = {} if self.config.data.corrupt.kind == "none" else {"seen": x.seen}
         return {"originals": x.clean, **seen, "reconstructions": model.decode(model.encode(x.seen).mean).mean}
 

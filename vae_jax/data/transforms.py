@@ -28,6 +28,17 @@ class Prepared:
     weight: jax.Array | None = None  # [B, H, W, 1], of each pixel in the reconstruction; None: all count as one
 
 
+def for_training(batch: Mapping[str, jax.Array], seed: jax.Array | int, data: Mapping) -> Prepared:
+    """A training batch as a step takes it: augmented and prepared anew in each epoch, as `seed` decides."""
+    key = rng.stream(seed, "binarize")  # the stream is named after the first of what draws from it
+    return prepare(augment(batch, key, data), key, data)
+
+
+def held_out(batch: Mapping[str, jax.Array], data: Mapping) -> Prepared:
+    """A held-out batch, prepared by one draw that belongs to the data and not to the run."""
+    return prepare(batch, rng.stream(data["seed"], "held-out draw"), data)
+
+
 def augment(batch: Mapping[str, jax.Array], key: jax.Array, data: Mapping) -> dict[str, jax.Array]:
     """The batch with what is done in training only: with `data.flip`, half of the images mirrored left to right."""
     if not data["flip"]:
