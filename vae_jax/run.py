@@ -79,9 +79,7 @@ def open_run(workdir: Path, name: str, config: ConfigDict) -> Run:
 
     UserError, before anything compiles, for what does not fit. Nothing is written.
     """
-    resolve(config)
-    splits = open_splits(config.data)
-    check_examples(config.data, splits["train"].features)
+    splits = open_data(config)
     shape = splits["train"].features.shape
     check_shape(config, shape)
     _check_bound(config, shape)
@@ -93,6 +91,14 @@ def open_run(workdir: Path, name: str, config: ConfigDict) -> Run:
     order = Order(examples, config.train.batch_size, config.seed, strata(splits["train"], config.data))
     _fill_in_step_counts(config, examples)
     return Run(workdir, name, config, given, splits, order, mesh, Steps(config, shape, mesh))
+
+
+def open_data(config: ConfigDict) -> dict[str, Source]:
+    """Checks every value of a config and opens its data; UserError for what does not fit them. See `open_run`."""
+    resolve(config)
+    splits = open_splits(config.data)
+    check_examples(config.data, splits["train"].features)
+    return splits
 
 
 def read_record(workdir: Path) -> Record | None:

@@ -1,14 +1,14 @@
 """Grids of pictures for people to look at: uint8 RGB arrays, and PNG files of them."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from vae_jax.errors import UserError
-from vae_jax.images.lettering import with_row_names
+from vae_jax.images.lettering import with_captions, with_row_names
 
 LINE = 2  # pixels between the pictures of a grid, and between an original and its reconstruction
 GROUP = 12  # pixels between pairs
@@ -28,12 +28,13 @@ def to_uint8(images: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(images.astype(np.float32), 0, 1) * 255).astype(np.uint8)
 
 
-def grid(images: np.ndarray, columns: int, *, min_side: int = 64) -> np.ndarray:
+def grid(images: np.ndarray, columns: int, *, captions: Sequence[str] = (), min_side: int = 64) -> np.ndarray:
     """Pictures [N,H,W,C] in [0,1], C 1 or 3, side by side in reading order: uint8 [h,w,3].
 
-    Each is enlarged by the smallest whole factor that makes its shorter side `min_side` pixels or more.
+    Each is enlarged by the smallest whole factor that makes its shorter side `min_side` pixels or more, and stands
+    above its caption where there are any.
     """
-    return _mosaic(_tiles(images, min_side), columns, gap=LINE)
+    return _mosaic(_captioned(_tiles(images, min_side), captions), columns, gap=LINE)
 
 
 def pairs(originals: np.ndarray, reconstructions: np.ndarray, columns: int, *, min_side: int = 64) -> np.ndarray:
@@ -41,16 +42,19 @@ def pairs(originals: np.ndarray, reconstructions: np.ndarray, columns: int, *, m
     return _mosaic(_stacks([_tiles(originals, min_side), _tiles(reconstructions, min_side)]), columns, gap=GROUP)
 
 
-def named_rows(rows: Mapping[str, np.ndarray], columns: int, *, min_side: int = 64) -> np.ndarray:
+def named_rows(
+    rows: Mapping[str, np.ndarray], columns: int, *, captions: Sequence[str] = (), min_side: int = 64
+) -> np.ndarray:
     """Pictures that belong together, [N,H,W,C] under each name, right below each other: uint8 [h,w,3].
 
-    The names stand at the left of their rows.
+    The names stand at the left of their rows, the captions, where there are any, below what belongs together.
     """
-    stacks = _stacks([_tiles(images, min_side) for images in rows.values()])  # [N,h,w,3]
+    tiles = [_tiles(images, min_side) for images in rows.values()]
+    stacks = _captioned(_stacks(tiles), captions)  # [N,h,w,3]
     n, height, _, _ = stacks.shape
-    pitch = (height + LINE) / len(rows)
+    side = tiles[0].shape[1]
     tops = range(0, -(-n // columns) * (height + GROUP), height + GROUP)
-    names = [(round(top + (i + 0.5) * pitch), name) for top in tops for i, name in enumerate(rows)]
+    names = [(top + i * (side + LINE) + side // 2, name) for top in tops for i, name in enumerate(rows)]
     return with_row_names(_mosaic(stacks, columns, gap=GROUP), names)
 
 
@@ -82,6 +86,10 @@ def _tiles(images, min_side):
     factor = -(-min_side // min(height, width))
     tiles = np.broadcast_to(to_uint8(images), (n, height, width, 3))
     return tiles.repeat(factor, axis=1).repeat(factor, axis=2)
+
+
+def _captioned(tiles, captions):
+    return with_captions(tiles, captions) if captions else tiles
 
 
 def _stacks(rows):

@@ -7,6 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 SIZE = 14  # pixels of the letters
 MARGIN = 8  # pixels between words and pictures
+INDENT = 3  # pixels between the left border and words
 INK = (32, 33, 36)
 WHITE = 255
 
@@ -15,19 +16,19 @@ def with_heading(picture: np.ndarray, text: str) -> np.ndarray:
     """The picture, uint8 [h,w,3], below a line of text that makes it wider where it must."""
     font = ImageFont.load_default(SIZE)
     height, width, _ = picture.shape
-    canvas = _blank(height + SIZE + 2 * MARGIN, max(width, _width(font, text) + MARGIN))
+    canvas = _blank(height + SIZE + 2 * MARGIN, max(width, INDENT + _width(font, text) + MARGIN))
     canvas[-height:, :width] = picture
-    return _written(canvas, font, [(0, MARGIN, text)], anchor="la")
+    return _written(canvas, font, [(INDENT, MARGIN, text)], anchor="la")
 
 
 def with_row_names(picture: np.ndarray, names: Sequence[tuple[int, str]]) -> np.ndarray:
     """The picture, uint8 [h,w,3], with words at its left, each centred at the height (pixels from the top) it has."""
     font = ImageFont.load_default(SIZE)
-    left = max(_width(font, name) for _, name in names) + MARGIN
+    left = INDENT + max(_width(font, name) for _, name in names) + MARGIN
     height, width, _ = picture.shape
     canvas = _blank(height, left + width)
     canvas[:, left:] = picture
-    return _written(canvas, font, [(0, middle, name) for middle, name in names], anchor="lm")
+    return _written(canvas, font, [(INDENT, middle, name) for middle, name in names], anchor="lm")
 
 
 def with_captions(tiles: np.ndarray, captions: Sequence[str]) -> np.ndarray:
