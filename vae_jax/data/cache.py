@@ -39,7 +39,7 @@ class CachedSource:
     """
 
     def __init__(self, folder: Path, place: str):
-        with np.load(folder / INDEX) as index:
+        with open(folder / INDEX, "rb") as file, np.load(file) as index:
             self.about = json.loads(index[ABOUT].tobytes())
             self.columns = {name: index[name] for name in index.files if name != ABOUT}
         shape, dtype = tuple(self.about["shape"]), np.dtype(self.about["dtype"])

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vae_jax.data.arrays import ArrayPictures
 from vae_jax.data.content import example_ids
 from vae_jax.data.fit import Fit
 from vae_jax.data.pictures import BrokenPicture, decode
@@ -48,8 +49,9 @@ class Decoded:
 def decode_all(collections: Sequence[Pictures], fit: Fit, *, processes: int | None = None) -> Iterator[Decoded]:
     """Every picture of the collections, in order, chunk by chunk.
 
-    `processes` is how many to start, 0 for none; by default as many as there are cores, and none for few pictures.
-    Memory is bounded by their number: each waits with the chunk that it has made until that is asked for.
+    `processes` is how many to start, 0 for none; by default as many as there are cores, and none for few pictures or
+    for arrays, which need no decoding. They bound the memory: each waits with the chunk that it has made until that is
+    asked for.
     """
     size = CHUNK_BYTES // (fit.size[0] * fit.size[1] * fit.channels * np.dtype(collections[0].dtype).itemsize)
     size = min(max(size, 1), MAX_CHUNK)
@@ -59,7 +61,7 @@ def decode_all(collections: Sequence[Pictures], fit: Fit, *, processes: int | No
         for start in range(0, len(pictures), size)
     ]
     if processes is None:
-        few = sum(len(pictures) for pictures in collections) < FEW
+        few = sum(len(pictures) for pictures in collections if not isinstance(pictures, ArrayPictures)) < FEW
         processes = 0 if few else min(len(os.sched_getaffinity(0)), MAX_PROCESSES)
     if processes:
         return _decode_in_processes(collections, fit, chunks, processes)

@@ -4,13 +4,12 @@ import difflib
 import importlib
 import pkgutil
 
-import numpy as np
 from ml_collections import ConfigDict
 
 from vae_jax.data import sources
+from vae_jax.data.arrays import ArrayPictures
 from vae_jax.data.cache import cached
 from vae_jax.data.fit import Fit
-from vae_jax.data.pictures import BrokenPicture
 from vae_jax.data.source import ArraySource, Source, hold_out
 from vae_jax.errors import UserError
 
@@ -38,28 +37,16 @@ def open_splits(config: ConfigDict) -> dict[str, Source]:
 
 
 def _ready(found, config):
-    """What a source has found, as examples of the size and channels that are wanted.
-
-    Arrays are fitted where they are, in memory; pictures come from their cache.
-    """
+    """What a source has found, as examples of the size and channels that are wanted: as it is, or from its cache."""
     _check_examples(found, config)
-    train = found["train"]
-    if not isinstance(train, ArraySource):
-        fit = Fit(config.crop, tuple(config.image_size), config.channels or train.channels)
-        return cached(found, fit, cache_dir=config.cache_dir, max_broken=config.max_broken)
-    shape = train.features.shape
-    if len(shape) != 3:
+    features = {name: split.features for name, split in found.items() if isinstance(split, ArraySource)}
+    if features and len(features["train"].shape) != 3:
+        return found  # vectors
+    pictures = {name: ArrayPictures(split) if name in features else split for name, split in found.items()}
+    fit = Fit(config.crop, tuple(config.image_size), config.channels or pictures["train"].channels)
+    if features and fit.keeps(features["train"].shape):
         return found
-    fit = Fit(config.crop, tuple(config.image_size), config.channels or shape[2])
-    try:
-        return found if fit.keeps(shape) else {name: _fitted(split, fit) for name, split in found.items()}
-    except BrokenPicture as error:
-        raise UserError(f"data.source={config.source!r} has an image that can't be used: {error}.") from error
-
-
-def _fitted(source, fit):
-    images = np.stack([fit(image) for image in source.images])
-    return ArraySource(images, source.columns.get("label"), source.features.classes)
+    return cached(pictures, fit, cache_dir=config.cache_dir, max_broken=config.max_broken)
 
 
 def _check_examples(splits, config):

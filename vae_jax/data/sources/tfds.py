@@ -33,7 +33,7 @@ class TfdsPictures:
         label, attributes = features.get("label"), features.get("attributes")
         self.classes = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else ()
         flags = dict(attributes) if isinstance(attributes, tfds.features.FeaturesDict) else {}
-        self.attributes = tuple(name for name, flag in flags.items() if flag.np_dtype == np.bool_)
+        self.attributes = tuple(sorted(name for name, flag in flags.items() if flag.np_dtype == np.bool_))
         self.channels = 1 if features["image"].shape[-1] == 1 else 3
         self.fingerprint = f"{builder.info.full_name} {builder.data_path} {split} {info.num_bytes} {info.shard_lengths}"
         self.place = str(builder.data_path)
