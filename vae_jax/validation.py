@@ -86,6 +86,11 @@ def _check_choices(config: ConfigDict) -> None:
             f"data.dequantize is True with data.binarization={config.data.binarization!r}, whose pixels have no grey "
             "levels to spread; set one of them to its default."
         )
+    if config.data.mix and config.data.source != "mix":
+        raise UserError(
+            f"data.mix is {tuple(config.data.mix)!r} with data.source={config.data.source!r}; only data.source='mix' "
+            "has it."
+        )
     if config.optimizer.schedule == "cosine" and config.optimizer.decay_steps <= config.optimizer.warmup_steps:
         raise UserError(
             f"optimizer.decay_steps is {config.optimizer.decay_steps}; with schedule='cosine' it must be more than "

@@ -40,7 +40,8 @@ def save_scatter(path: Path, source: Source, count: int, *, title: str) -> None:
     dimensions = vectors.shape[1]
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
         figure = Figure(figsize=(2.6 * dimensions, 2.6 * dimensions), layout="constrained")
-        figure.suptitle(f"{title}: {len(indices):,} of {len(source):,}", fontweight="bold", fontsize=12)
+        coloured = ", coloured by label" if "label" in source.columns else ""
+        figure.suptitle(f"{title}: {len(indices):,} of {len(source):,}{coloured}", fontweight="bold", fontsize=12)
         grid = figure.subplots(dimensions, dimensions, squeeze=False, sharex="col")
         for row, column in np.ndindex(dimensions, dimensions):
             axes = grid[row, column]

@@ -29,9 +29,9 @@ def facts(meta: Mapping) -> list[tuple[str, str]]:
         entries.append(("found in", f"{found['place']} ({found['pictures']:,} pictures; decoded in {found['cache']})"))
         entries.append(("left out", _left_out(found["left_out"])))
     entries.append(("an example", f"{shape} {meta['dtype']}" + (" (height×width×channels)" if _pictures(meta) else "")))
-    if meta["found"]:
+    if meta["found"] or data["crop"] != "whole":
         entries.append(("made from", _fit(data)))
-    entries.append(("a step takes", "; ".join(_transforms(data)) or "it as it is"))
+    entries += [("in training", text) for text in _transforms(data) or ["as it is"]]
     entries += [("drawn", text) for text in _drawn(meta, data)]
     entries.append(("kept on", f"the {meta['delivery']['name']} ({meta['delivery']['reason']})"))
     return entries
@@ -82,7 +82,7 @@ def _pictures(meta):
 def _source(meta, data):
     name = f"{data['source']} {data['name']!r}" if data["source"] == "tfds" else data["source"]
     total = sum(split["examples"] for split in meta["splits"].values())
-    where = f" of {data['dir']}" if data["dir"] and not meta["found"] else ""
+    where = f" of {data['dir']}" if data["dir"] else ""
     return f"{name}{where}, {total:,} examples"
 
 
@@ -107,28 +107,20 @@ def _fit(data):
 
 
 def _transforms(data):
+    """What a training step does to the examples, and what the net sees of them, each in a line."""
     corrupt = data["corrupt"]
-    percent = f"{corrupt['amount']:.0%}"
-    return [
-        text
-        for asked, text in [
-            (data["flip"], "half of them mirrored left to right, anew each epoch (never in evaluation)"),
-            (data["binarization"] == "threshold", "pixels above 0.5 as 1, the others as 0"),
-            (
-                data["binarization"] == "dynamic",
-                "pixels drawn as 0 or 1 with their grey as the chance, anew each epoch",
-            ),
-            (data["dequantize"], "uniform noise of one grey level added"),
-            (corrupt["kind"] == "noise", f"the net sees them with Gaussian noise of stddev {corrupt['amount']}"),
-            (corrupt["kind"] == "box", f"the net sees them with a grey box of {percent} of each side over them"),
-            (
-                corrupt["kind"] == "patches",
-                f"the net sees them without {percent} of their patches of {corrupt['patch']}×{corrupt['patch']} px",
-            ),
-            (corrupt["weight"] != 1, f"a masked pixel counts {corrupt['weight']} times in the loss"),
-        ]
-        if asked
-    ]
+    percent, patch = f"{corrupt['amount']:.0%}", f"{corrupt['patch']}×{corrupt['patch']} px"
+    told = {
+        "mirrored left to right half of the time, anew each epoch, never in evaluation": data["flip"],
+        "pixels above 0.5 as 1, the others as 0": data["binarization"] == "threshold",
+        "pixels drawn as 0 or 1 with their grey as the chance, anew each epoch": data["binarization"] == "dynamic",
+        "uniform noise of one grey level added": data["dequantize"],
+        f"seen by the net with Gaussian noise of stddev {corrupt['amount']}": corrupt["kind"] == "noise",
+        f"seen by the net with a grey box over {percent} of either side": corrupt["kind"] == "box",
+        f"seen by the net without {percent} of the patches of {patch}": corrupt["kind"] == "patches",
+        f"a masked pixel counts {corrupt['weight']} times in the loss": corrupt["weight"] != 1,
+    }
+    return [text for text, asked in told.items() if asked]
 
 
 def _drawn(meta, data):

@@ -65,7 +65,7 @@ def _files(name: str) -> dict[str, Path]:
 
 def _read_npz(path: Path, split: str) -> dict[str, ArraySource]:
     images, labels = {}, {}
-    with np.load(path, allow_pickle=False) as arrays:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         for name in arrays.files:
             parts = name.lower().split("_")
             where = next((SPLITS[part] for part in parts if part in SPLITS), split)
