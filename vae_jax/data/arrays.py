@@ -12,6 +12,7 @@ class ArrayPictures:
     """The images [N, H, W, C] of a source as a `Pictures`: see vae_jax.data.source."""
 
     unique = False
+    place = "arrays in memory"
 
     def __init__(self, source: ArraySource):
         self.columns, self.classes = source.columns, source.features.classes

@@ -22,28 +22,28 @@ QUOTA = (
 
 
 class Folder:
-    """The files below `root`."""
+    """The files below the folder `path`."""
 
-    def __init__(self, root: Path):
-        self._root = root
+    def __init__(self, path: Path):
+        self.path = path
 
     def read(self, name: str) -> bytes:
-        return (self._root / name).read_bytes()
+        return (self.path / name).read_bytes()
 
 
 class Archive:
     """The files of a zip, read without unpacking it; every process that is given a pickle of it opens its own."""
 
     def __init__(self, path: Path):
-        self._path = path
+        self.path = path
         self._open = None
 
     def __getstate__(self):
-        return {"_path": self._path, "_open": None}
+        return {"path": self.path, "_open": None}
 
     def read(self, name: str) -> bytes:
         if self._open is None:
-            self._open = zipfile.ZipFile(self._path)
+            self._open = zipfile.ZipFile(self.path)
         return self._open.read(name)
 
 
@@ -78,6 +78,7 @@ class PictureFiles:
     ):
         self.columns, self.classes, self.attributes, self.unique = dict(columns), classes, attributes, unique
         self._store, self._names = listing.store, list(names)
+        self.place = str(listing.store.path)
         described = [f"{name} {listing.stamps[name]}" for name in names]
         digest = hashlib.blake2b(os.fsencode("\n".join([*described, *columns, *classes, *attributes])), digest_size=16)
         for values in columns.values():
