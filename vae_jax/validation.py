@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from ml_collections import ConfigDict
 
 import vae_jax.nn
+from vae_jax.data.corruption import check_corruption
 from vae_jax.data.fit import check_crop
 from vae_jax.distributions import LOG_STDDEV_FLOOR
 from vae_jax.errors import UserError
@@ -20,6 +21,7 @@ def check_values(config: ConfigDict) -> None:
     """Raises UserError for the first value that no data set could make right."""
     _check_choices(config)
     _check_numbers(config)
+    check_corruption(config.data.corrupt, config.data.image_size)
 
 
 def check_net(net: str, options: Mapping) -> None:
@@ -78,6 +80,16 @@ def _check_choices(config: ConfigDict) -> None:
     if config.model.posterior == "point" and config.objective.kl != 0:
         raise UserError(
             f"objective.kl is {config.objective.kl} with model.posterior='point', which has no KL; set objective.kl=0."
+        )
+    if config.data.dequantize and config.data.binarization != "none":
+        raise UserError(
+            f"data.dequantize is True with data.binarization={config.data.binarization!r}, whose pixels have no grey "
+            "levels to spread; set one of them to its default."
+        )
+    if config.data.mix and config.data.source != "mix":
+        raise UserError(
+            f"data.mix is {tuple(config.data.mix)!r} with data.source={config.data.source!r}; only data.source='mix' "
+            "has it."
         )
     if config.optimizer.schedule == "cosine" and config.optimizer.decay_steps <= config.optimizer.warmup_steps:
         raise UserError(

@@ -19,7 +19,7 @@ import numpy as np
 
 from vae_jax.data.building import ABOUT, INDEX, LEFT_OUT, PIXELS, build
 from vae_jax.data.fit import Fit
-from vae_jax.data.source import Features, Pictures, Source, Subset, rows
+from vae_jax.data.source import Features, Pictures, Provenance, Source, Subset, rows
 from vae_jax.errors import UserError
 
 FORMAT = 1  # goes up with any change of what is cached for the same pictures
@@ -33,9 +33,12 @@ class DamagedCacheError(Exception):
 
 
 class CachedSource:
-    """All pictures of a cache, of every split; `about` is what its index says. A pickled one is opened again."""
+    """All pictures of a cache, of every split; `about` is what its index says. A pickled one is opened again.
 
-    def __init__(self, folder: Path):
+    `place` is where the pictures are that it was built from.
+    """
+
+    def __init__(self, folder: Path, place: str):
         with open(folder / INDEX, "rb") as file, np.load(file) as index:
             self.about = json.loads(index[ABOUT].tobytes())
             self.columns = {name: index[name] for name in index.files if name != ABOUT}
@@ -44,10 +47,12 @@ class CachedSource:
         shape = (self.about["count"], *shape)
         # A plain array over the map: indexing np.memmap itself costs far more. Nothing can't be mapped.
         self._pixels = np.asarray(np.memmap(folder / PIXELS, dtype, "r", shape=shape)) if len(self) else np.empty(shape)
-        self.folder = folder
+        self.folder, self.place = folder, place
+        left_out = tuple((name, reason) for name, reason in self.about["left_out"])
+        self.provenance = (Provenance(place, str(folder), self.about["pictures"], left_out),)
 
     def __reduce__(self):
-        return CachedSource, (self.folder,)
+        return CachedSource, (self.folder, self.place)
 
     def __len__(self) -> int:
         return self.about["count"]
@@ -79,22 +84,23 @@ def _key(splits, fit):
 
 
 def _open_or_build(splits, fit, folder):
-    if source := _open(folder):
+    place = next(iter(splits.values())).place
+    if source := _open(folder, place):
         return source
     with _lock(folder):
-        if source := _open(folder):  # another run has built it in the meantime
+        if source := _open(folder, place):  # another run has built it in the meantime
             return source
         shutil.rmtree(folder, ignore_errors=True)  # a damaged one
         build(splits, fit, folder)
-        return CachedSource(folder)
+        return CachedSource(folder, place)
 
 
-def _open(folder):
+def _open(folder, place):
     """The cache, all of it verified; None where there is none, or it is damaged, which is said."""
     if not folder.is_dir():
         return None
     try:
-        source = CachedSource(folder)
+        source = CachedSource(folder, place)
         _verify(folder / PIXELS, source.about["crc32"])
     except Exception as error:  # a damaged index makes numpy, zipfile and json raise errors of every kind
         _say(f"the cache {folder} is damaged ({error}); it is built again")

@@ -89,7 +89,7 @@ def _values(path: Path, lines: list[Line], width: int, allowed: range) -> np.nda
     good = values.shape == (len(lines), width) and values.min() >= allowed[0] and values.max() <= allowed[-1]
     if not good or not all(_is_picture(line.name) for line in lines):
         line = next(line for line in lines if not _is_entry(line, width, allowed))
-        text = f"{line.name} {line.rest}"
+        text = f"{line.name} {line.rest}".strip()
         raise UserError(
             f"data.dir: line {line.number} of {path} is {text if len(text) <= 50 else text[:50] + '…'!r}; it must be a "
             f"picture's name and, from {allowed[0]} to {allowed[-1]}, {width} integer{'s' * (width > 1)}."

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,28 +22,28 @@ QUOTA = (
 
 
 class Folder:
-    """The files below `root`."""
+    """The files below the folder `path`."""
 
-    def __init__(self, root: Path):
-        self._root = root
+    def __init__(self, path: Path):
+        self.path = path
 
     def read(self, name: str) -> bytes:
-        return (self._root / name).read_bytes()
+        return (self.path / name).read_bytes()
 
 
 class Archive:
     """The files of a zip, read without unpacking it; every process that is given a pickle of it opens its own."""
 
     def __init__(self, path: Path):
-        self._path = path
+        self.path = path
         self._open = None
 
     def __getstate__(self):
-        return {"_path": self._path, "_open": None}
+        return {"path": self.path, "_open": None}
 
     def read(self, name: str) -> bytes:
         if self._open is None:
-            self._open = zipfile.ZipFile(self._path)
+            self._open = zipfile.ZipFile(self.path)
         return self._open.read(name)
 
 
@@ -77,6 +78,7 @@ class PictureFiles:
     ):
         self.columns, self.classes, self.attributes, self.unique = dict(columns), classes, attributes, unique
         self._store, self._names = listing.store, list(names)
+        self.place = str(listing.store.path)
         described = [f"{name} {listing.stamps[name]}" for name in names]
         digest = hashlib.blake2b(os.fsencode("\n".join([*described, *columns, *classes, *attributes])), digest_size=16)
         for values in columns.values():
@@ -96,30 +98,25 @@ class PictureFiles:
 def list_folder(root: Path) -> Listing:
     """The pictures below `root`, to any depth, by their suffix; each folder is entered once, so links can't loop."""
     stamps, passed_over, entered = {}, Counter(), set()
-
-    def enter(folder: Path, prefix: str) -> None:
+    waiting = [(root, "")]
+    while waiting:
+        folder, prefix = waiting.pop()
         try:
-            identity = folder.stat()
-            if (identity.st_dev, identity.st_ino) in entered:
-                return
-            entered.add((identity.st_dev, identity.st_ino))
-            with os.scandir(folder) as found:
-                entries = sorted(found, key=lambda entry: entry.name)
+            status, entries = folder.stat(), sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError:
             passed_over["unreadable folders"] += 1
-            return
+            continue
+        if (status.st_dev, status.st_ino) in entered:
+            continue
+        entered.add((status.st_dev, status.st_ino))
         for entry in entries:
-            if entry.name.startswith("."):
-                passed_over["hidden files"] += 1
-            elif entry.is_dir():
-                enter(folder / entry.name, f"{prefix}{entry.name}/")
-            elif entry.name.lower().endswith(SUFFIXES) and entry.is_file():
-                status = entry.stat()
+            kind, status = _look(entry)
+            if kind == "folders":
+                waiting.append((folder / entry.name, f"{prefix}{entry.name}/"))
+            elif kind == "pictures":
                 stamps[prefix + entry.name] = f"{status.st_size} {status.st_mtime_ns}"
             else:
-                passed_over["other files"] += 1
-
-    enter(root, "")
+                passed_over[kind] += 1
     return Listing(Folder(root), dict(sorted(stamps.items())), passed_over)
 
 
@@ -139,6 +136,20 @@ def list_archive(path: Path) -> Listing:
         else:
             passed_over["other files"] += 1
     return Listing(Archive(path), dict(sorted(stamps.items())), passed_over)
+
+
+def _look(entry: os.DirEntry) -> tuple[str, os.stat_result | None]:
+    """What an entry of a folder is, and its status."""
+    if entry.name.startswith("."):
+        return "hidden files", None
+    try:
+        status = entry.stat()
+    except OSError:  # a link to nowhere or to itself
+        return "other files", None
+    if stat.S_ISDIR(status.st_mode):
+        return "folders", status
+    picture = stat.S_ISREG(status.st_mode) and entry.name.lower().endswith(SUFFIXES)
+    return "pictures" if picture else "other files", status
 
 
 def is_web_page(content: bytes) -> bool:

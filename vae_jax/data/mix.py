@@ -37,6 +37,7 @@ class Mixed:
         attributes = tuple(name for name in features[0].attributes if all(name in each.attributes for each in features))
         self.features = Features(features[0].shape, features[0].dtype, classes, attributes)
         self.columns = _shared([dict(source.columns) for source in sources], features, self.features)
+        self.provenance = tuple(entry for source in sources for entry in source.provenance)
         self.columns[PART] = np.repeat(np.arange(len(sources), dtype=np.int32), np.diff(self._starts))
 
     def __len__(self) -> int:

@@ -21,15 +21,27 @@ class Features:
     attributes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Provenance:
+    """Where pictures were found and what became of them, for people to read."""
+
+    place: str  # the folder or archive
+    cache: str  # the folder of the decoded ones
+    pictures: int  # that were found
+    left_out: tuple[tuple[str, str], ...]  # names of those that could not be used, or were there twice, and why
+
+
 class Source(Protocol):
     """A data set of random access; it is pickled where worker processes read it.
 
     `columns` holds what is known of every example without its pixels, where the data have it: "label" [N], "attributes"
-    [N, A] of 0 and 1, "identity" [N] (who is in the picture) and "example_id" [N] uint32.
+    [N, A] of 0 and 1, "identity" [N] (who is in the picture) and "example_id" [N] uint32. `provenance` has an entry for
+    each collection of pictures that the examples are from; arrays have none.
     """
 
     features: Features
     columns: dict[str, np.ndarray]
+    provenance: tuple[Provenance, ...]
 
     def __len__(self) -> int: ...
 
@@ -48,6 +60,7 @@ class Pictures(Protocol):
     asked for when a cache is built. `fingerprint` changes whenever a picture may have. `channels` is what
     `data.channels=0` comes to: 1 only where every picture is known to be grey, as in MNIST. `dtype` is uint8, or
     float32 where `load` gives arrays in [0, 1]. `unique` asks that a picture which is there twice is kept once.
+    `place` is the folder or archive that the pictures are in.
     """
 
     columns: dict[str, np.ndarray]
@@ -57,6 +70,7 @@ class Pictures(Protocol):
     channels: int
     dtype: np.dtype
     unique: bool
+    place: str
 
     def __len__(self) -> int: ...
 
@@ -74,6 +88,8 @@ class Pictures(Protocol):
 
 class ArraySource:
     """A source held in memory: `images` [N, H, W, C] uint8 or float32 in [0, 1], or vectors [N, D] of any float32."""
+
+    provenance = ()
 
     def __init__(self, images: np.ndarray, labels: np.ndarray | None = None, classes: tuple[str, ...] = ()):
         if images.ndim == 2:
@@ -100,7 +116,7 @@ class Subset:
     """The examples of `source` at `indices` [N], in that order."""
 
     def __init__(self, source: Source, indices: np.ndarray):
-        self.features = source.features
+        self.features, self.provenance = source.features, source.provenance
         self._source = source
         self._indices = indices
 

@@ -10,14 +10,18 @@ from vae_jax.data import sources
 from vae_jax.data.arrays import ArrayPictures
 from vae_jax.data.cache import cached
 from vae_jax.data.fit import Fit
+from vae_jax.data.mix import open_mix
 from vae_jax.data.source import ArraySource, Source, hold_out
 from vae_jax.errors import UserError
+
+MIX = "mix"  # the source that is several others
 
 
 def open_splits(config: ConfigDict) -> dict[str, Source]:
     """The splits "train", "validation" and "test" of `config.source`; `config` is the `data` part of a config.
 
     Their images are of `config.image_size` and `config.channels`, cut out by `config.crop`; vectors are as they are.
+    The source "mix" has those of all the sources that `config.mix` names.
 
     A source without a test split has `config.test_fraction` of its examples held out, and one without a validation
     split `config.validation_fraction` of its training examples, both drawn by `config.seed`. The validation split is
@@ -26,6 +30,8 @@ def open_splits(config: ConfigDict) -> dict[str, Source]:
     for field in ("test_fraction", "validation_fraction"):
         if not 0 < config[field] < 1:
             raise UserError(f"data.{field} is {config[field]}; it must lie between 0 and 1.")
+    if config.source == MIX:
+        return open_mix(config, open_splits)
     splits = _ready(_source_module(config.source).open_splits(config), config)
     for name in ("test", "validation"):
         if name not in splits:
@@ -58,6 +64,7 @@ def _check_examples(splits, config):
 def _source_module(name):
     names = sorted(module.name for module in pkgutil.iter_modules(sources.__path__))
     if name not in names:
+        names = sorted([*names, MIX])
         nearest = difflib.get_close_matches(name, names, n=1)
         hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
         raise UserError(f"data.source is {name!r}; it must be one of {', '.join(names)}{hint}.")

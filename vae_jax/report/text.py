@@ -6,7 +6,10 @@ from collections.abc import Mapping
 MAIN = {
     "data.source": "Data",
     "data.image_size": "Height, width",
+    "data.flip": "Flipped by chance",
     "data.binarization": "Binarization",
+    "data.dequantize": "Dequantized",
+    "data.corrupt": "Corruption",
     "model.encoder": "Encoder",
     "model.decoder": "Decoder",
     "model.latent": "Latent dimensions",

@@ -19,7 +19,7 @@ class NpySource(ArraySource):
     """The array in an .npy file, mapped into memory; a pickled one is mapped again. float64 is copied as float32."""
 
     def __init__(self, path: Path):
-        super().__init__(_images(path, np.load(path, mmap_mode="r", allow_pickle=False)))
+        super().__init__(_images(path, np.lib.format.open_memmap(path, mode="r")))
         self._path = path
 
     def __reduce__(self):
@@ -64,8 +64,10 @@ def _files(name: str) -> dict[str, Path]:
 
 
 def _read_npz(path: Path, split: str) -> dict[str, ArraySource]:
+    if not zipfile.is_zipfile(path):
+        raise UserError("there is no whole .npz, which is a zip of arrays.")
     images, labels = {}, {}
-    with np.load(path, allow_pickle=False) as arrays:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         for name in arrays.files:
             parts = name.lower().split("_")
             where = next((SPLITS[part] for part in parts if part in SPLITS), split)
@@ -93,6 +95,10 @@ def _images(name: str | Path, array: np.ndarray) -> np.ndarray:
 
 
 def _labels(name: str, array: np.ndarray) -> np.ndarray:
-    if not np.issubdtype(array.dtype, np.integer) or array.size != len(array) or array.min(initial=0) < 0:
+    if (
+        not np.issubdtype(array.dtype, np.integer)
+        or array.size != max(array.shape, default=0)
+        or array.min(initial=0) < 0
+    ):
         raise UserError(f"{name} is {array.dtype} {array.shape}; it must hold one integer, 0 or more, for each image.")
     return array.reshape(-1).astype(np.int32)

@@ -36,6 +36,7 @@ class TfdsPictures:
         self.attributes = tuple(sorted(name for name, flag in flags.items() if flag.np_dtype == np.bool_))
         self.channels = 1 if features["image"].shape[-1] == 1 else 3
         self.fingerprint = f"{builder.info.full_name} {builder.data_path} {split} {info.num_bytes} {info.shard_lengths}"
+        self.place = str(builder.data_path)
         self._split = split
         self._records = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
 
