@@ -10,7 +10,6 @@ as a training run has, and those that decode; of shared pages each counts its pa
 import argparse
 import contextlib
 import importlib
-import json
 import math
 import os
 import sys
@@ -23,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 from repeated import Repeated
-from throughput import measure
+from throughput import measure, parse, show
 
 from vae_jax.config import default_config, load_file, override
 from vae_jax.data.cache import cached
@@ -38,7 +37,7 @@ BATCHES = (64, 128, 256, 512)
 READ = 50_000  # images that are read for a rate
 TIMES = (1, 2, 4, 8)  # what the collection is repeated for the peak of memory
 SAMPLED_EVERY = 0.05  # seconds
-CALLS = 10  # training calls that are timed
+CALLS = 20  # training calls that are timed
 
 
 def faces(folder: str) -> ConfigDict:
@@ -48,7 +47,7 @@ def faces(folder: str) -> ConfigDict:
     config.model.encoder = {"family": "conv", "channels": (32, 32, 64, 64), "kernel": 4, "stride": 2, "norm": "batch"}
     config.model.decoder = {"family": "conv", "mirror": True}
     config.model.latent = 32
-    config.train.batch_size = 64
+    config.train.update(batch_size=64, steps_per_call=1)
     return config
 
 
@@ -97,9 +96,9 @@ def measure_data(config: ConfigDict) -> dict:
     """All measurements of a config, whose source must be one of pictures; rates are per second."""
     with tempfile.TemporaryDirectory() as folder:
         config.data.cache_dir, config.data.delivery = folder, "host"
-        start = time.perf_counter()
+        start, spent = time.perf_counter(), _cpu_seconds()
         splits = open_splits(config.data)
-        seconds = time.perf_counter() - start
+        seconds, spent = time.perf_counter() - start, _cpu_seconds() - spent
         pictures = sum(map(len, splits.values()))
         train, rate = splits["train"], pictures / seconds
         size = math.prod(train.features.shape) * train.features.dtype.itemsize
@@ -110,14 +109,21 @@ def measure_data(config: ConfigDict) -> dict:
             "pictures": pictures,
             "shape": train.features.shape,
             "decoded_per_second": rate,
-            "read_per_second": {batch: read_rate(train, batch) for batch in BATCHES},
+            "decoded_per_cpu_second": pictures / spent,  # of one core; other work on the machine changes it little
+            **{f"read_per_second_by_{batch}": read_rate(train, batch) for batch in BATCHES},
             "celeba_seconds": CELEBA / rate,
             "celeba_megabytes_on_disk": CELEBA * size / 1e6,
-            "building_peak_megabytes": {n: peak / 1e6 for n, peak in building_memory(config.data).items()},
+            **{f"peak_megabytes_of_{n}": peak / 1e6 for n, peak in building_memory(config.data).items()},
             "training_milliseconds_per_step": training["milliseconds_per_step"],
             "training_images_per_second": training["images_per_second"],
             "training_input_wait_share": training["input_wait_share"],
         }
+
+
+def _cpu_seconds():
+    """Of this process and of its children that have ended."""
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
 
 
 def _held(pid):
@@ -135,26 +141,19 @@ def _children():
 
 
 def main() -> None:
-    """Prints the measurements, and writes them to --json=PATH if asked."""
+    """Prints the measurements as a table, and writes them to --json=PATH if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     data = parser.add_mutually_exclusive_group(required=True)
     data.add_argument("--dir", help="a folder of CelebA")
     data.add_argument("--config", help="a config, whose source must be one of pictures")
-    parser.add_argument("--json", type=Path)
-    overrides = [argument for argument in sys.argv[1:] if argument.startswith("--config.")]
-    arguments = parser.parse_args([argument for argument in sys.argv[1:] if argument not in overrides])
+    arguments, overrides = parse(parser)
     try:
         config = load_file(arguments.config) if arguments.config else faces(arguments.dir)
         override(config, overrides)
         result = measure_data(config)
     except UserError as error:
         sys.exit(str(error))
-    for name, value in result.items():
-        values = value if isinstance(value, dict) else {"": value}
-        for key, entry in values.items():
-            print(f"{name:>32} {key:>7}  {entry:,.5g}" if isinstance(entry, float) else f"{name:>32} {key:>7}  {entry}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+    show(result, arguments.json)
 
 
 if __name__ == "__main__":

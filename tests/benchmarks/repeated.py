@@ -10,7 +10,7 @@ class Repeated:
 
     def __init__(self, pictures: Pictures, times: int):
         self.classes, self.attributes, self.unique = (), (), False
-        self.channels, self.dtype = pictures.channels, pictures.dtype
+        self.channels, self.dtype, self.place = pictures.channels, pictures.dtype, pictures.place
         self.fingerprint = f"{times} times {pictures.fingerprint}"
         self._pictures, self._times = pictures, times
 

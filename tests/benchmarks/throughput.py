@@ -74,14 +74,27 @@ def measure(run: Run, *, calls: int) -> dict:
     }
 
 
+def parse(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, list[str]]:
+    """The arguments of the command line, with --json=PATH, and those of them that override the config."""
+    parser.add_argument("--json", type=Path)
+    overrides = [argument for argument in sys.argv[1:] if argument.startswith("--config.")]
+    return parser.parse_args([argument for argument in sys.argv[1:] if argument not in overrides]), overrides
+
+
+def show(result: dict, path: Path | None) -> None:
+    """Prints the measurements as a table, and writes them to `path` if there is one."""
+    for name, value in result.items():
+        print(f"{name:>32}  {value:,.4g}" if isinstance(value, float) else f"{name:>32}  {value}")
+    if path:
+        path.write_text(json.dumps(result, indent=2) + "\n")
+
+
 def main() -> None:
     """Prints the measurements as a table, and writes them to --json=PATH if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", required=True)
     parser.add_argument("--calls", type=int, default=50)
-    parser.add_argument("--json", type=Path)
-    overrides = [argument for argument in sys.argv[1:] if argument.startswith("--config.")]
-    arguments = parser.parse_args([argument for argument in sys.argv[1:] if argument not in overrides])
+    arguments, overrides = parse(parser)
     try:
         config = load_file(arguments.config)
         override(config, overrides)
@@ -89,10 +102,7 @@ def main() -> None:
     except UserError as error:
         sys.exit(str(error))
     result = measure(run, calls=arguments.calls)
-    for name, value in result.items():
-        print(f"{name:>24}  {value:,.4g}" if isinstance(value, float) else f"{name:>24}  {value}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+    show(result, arguments.json)
 
 
 if __name__ == "__main__":
