@@ -13,7 +13,6 @@ from pathlib import Path
 import jax
 
 from vae_jax.config import load_file, name_of, override
-from vae_jax.data.order import Order
 from vae_jax.data.pipeline import choose_delivery, train_batches
 from vae_jax.errors import UserError
 from vae_jax.run import Run, open_run
@@ -28,10 +27,10 @@ def measure(run: Run, *, calls: int) -> dict:
     updated in place, launching waits for the call before); `input_wait_share` is the part of the time in which the
     loop waits for the next batch.
     """
-    train, source = run.config.train, run.splits["train"]
+    train = run.config.train
     batches = train_batches(
-        source,
-        Order(len(source), train.batch_size, run.config.seed),
+        run.splits["train"],
+        run.order,
         mesh=run.mesh,
         steps_per_call=train.steps_per_call,
         start_step=0,
@@ -63,7 +62,7 @@ def measure(run: Run, *, calls: int) -> dict:
         "device": run.mesh.devices.flat[0].device_kind,
         "devices": run.mesh.size,
         "jax": jax.__version__,
-        "delivery": choose_delivery(source, run.config.data.delivery, run.mesh).name,
+        "delivery": choose_delivery(run.splits["train"], run.config.data.delivery, run.mesh).name,
         "batch_size": train.batch_size,
         "steps_per_call": train.steps_per_call,
         "compile_seconds": compiled,

@@ -88,7 +88,7 @@ def _source(meta, data):
 
 def _left_out(left_out):
     if not left_out:
-        return "none: all could be read, and none is there twice"
+        return "none"
     named = "; ".join(f"{name}: {reason}" for name, reason in left_out[:LEFT_OUT])
     return f"{len(left_out):,} ({named}{'; ...' if len(left_out) > LEFT_OUT else ''})"
 
@@ -151,11 +151,11 @@ def _shared(pairs):
     """What splits have in common, in one sentence."""
     told = []
     for pair in pairs:
-        what = [f"{pair['examples']:,} examples"] if pair["examples"] else []
-        what += [f"{pair['people']:,} people"] if pair["people"] else []
+        nouns = {"examples": ("example", "examples"), "people": ("person", "people")}
+        what = [f"{pair[name]:,} {noun[pair[name] > 1]}" for name, noun in nouns.items() if pair[name]]
         if what:
             told.append(f"{pair['splits'][0]} and {pair['splits'][1]} share {' and '.join(what)}")
     if told:
         return "; ".join(told) + "."
-    people = " and nobody" if all(pair["people"] is not None for pair in pairs) else ""
-    return f"No example{people} is in two splits."
+    people = ", and no person" if all(pair["people"] is not None for pair in pairs) else ""
+    return f"No example is in two splits{people}."

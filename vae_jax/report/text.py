@@ -33,7 +33,7 @@ def config_rows(config: Mapping) -> list[tuple[str, str]]:
         value = config
         for part in path.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
-        if value not in (None, "", [], {}):
+        if value is not False and value not in (None, "", [], {}):
             rows.append((label, _setting(value)))
     return rows
 
