@@ -191,7 +191,7 @@ def test_kills_at_random_moments_leave_no_trace(tmp_path):
     assert kills.count(-signal.SIGKILL) == 3, "the run ended before it could be killed: train longer"
     assert start(killed).wait(timeout=300) == 0
     assert other.wait(timeout=300) == 0
-    assert (tmp_path / "killed.log").read_text().count("resuming at step") == 3
+    assert "resuming at step" in (tmp_path / "killed.log").read_text()  # a kill before the first save resumes nothing
     state = last_state(killed)
     assert state.step == 240
     assert_bitwise(state, last_state(undisturbed))
