@@ -14,12 +14,13 @@ ROOT = Path(vae_jax.__file__).parent
 
 # From the bottom up. A module imports only from lines below its own, or from its own package.
 LAYERS = (
-    ("errors", "rng"),
+    ("errors", "rng", "progress", "axis"),
     ("distributions", "nn", "mesh", "checkpoint", "writer", "images", "state", "optimizer"),
     ("data", "models", "validation"),
     ("objectives", "config"),
     ("steps",),
     ("run",),
+    ("replicas",),
     ("evaluation", "pretrained"),
     ("studies", "report", "inference"),
     ("train",),

@@ -194,7 +194,7 @@ def test_divergence_through_the_command_line_is_one_sentence_and_exit_code_1(tmp
     said = capfd.readouterr().err
     assert ended.value.code == 1
     assert "Traceback" not in said
-    assert said.splitlines()[-1].startswith("Training stopped: step ")
+    assert said.splitlines()[-1].startswith("Training of experiment stopped: step ")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
@@ -240,9 +240,9 @@ def test_a_signal_at_any_moment_is_followed_by_a_save(tmp_path, monkeypatch, mom
         return {**original(*args), "loss": float(len(calls))}
 
     if moment == "before the first step":
-        first_state = module._first_state
+        first_states = module._first_states
         monkeypatch.setattr(
-            module, "_first_state", lambda *args: (os.kill(os.getpid(), signal.SIGTERM), first_state(*args))[1]
+            module, "_first_states", lambda *args: (os.kill(os.getpid(), signal.SIGTERM), first_states(*args))[1]
         )
     else:
         monkeypatch.setattr(module, "held_out_means", stop)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from ml_collections import ConfigDict
 
 import vae_jax.nn
+from vae_jax.axis import AXES
 from vae_jax.distributions import LOG_STDDEV_FLOOR
 from vae_jax.errors import UserError
 from vae_jax.nn.layers import ACTIVATIONS, NORMS, check_choice
@@ -68,6 +69,7 @@ def _check_choices(config: ConfigDict) -> None:
         "model.output": ("sigmoid", "identity"),
         "optimizer.name": ("adam", "adamw", "sgd"),
         "optimizer.schedule": ("constant", "cosine"),
+        "train.replica_axis": AXES,
         "dtype": ("float32", "bfloat16"),
         "matmul_precision": ("default", "high", "highest"),
     }.items():

@@ -14,8 +14,8 @@ from vae_jax.errors import UserError
 class BatchIndices:
     """Which examples a batch holds, and in which epoch each of them is seen."""
 
-    indices: np.ndarray  # [B] int64
-    epoch: np.ndarray  # [B] int32
+    indices: np.ndarray  # [B] int64, or [R, B] of R replicas
+    epoch: np.ndarray  # as indices, int32
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,23 @@ class Order:
         return BatchIndices(indices, epoch.astype(np.int32))
 
 
-@functools.lru_cache(maxsize=2)  # a batch straddles two epochs at most
+@dataclass(frozen=True)
+class Orders:
+    """The orders of R replicas, each with its own seed."""
+
+    each: tuple[Order, ...]
+
+    @property
+    def batch_size(self) -> int:
+        """B, the same for all."""
+        return self.each[0].batch_size
+
+    def batch(self, step: int) -> BatchIndices:
+        """The batches [R, B] of `step`."""
+        batches = [order.batch(step) for order in self.each]
+        return BatchIndices(np.stack([b.indices for b in batches]), np.stack([b.epoch for b in batches]))
+
+
+@functools.lru_cache(maxsize=64)  # a batch straddles two epochs at most, of each replica
 def _epoch(size: int, seed: int, epoch: int) -> np.ndarray:
     return permutation(size, seed, epoch)
