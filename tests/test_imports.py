@@ -23,6 +23,7 @@ LAYERS = (
     ("replicas",),
     ("evaluation", "pretrained"),
     ("studies", "report", "inference"),
+    ("recording",),
     ("train",),
     ("commands",),
     ("main",),
