@@ -55,7 +55,7 @@ def evaluate(runs, batch_size, devices):
         lambda batch: {
             **run.steps.evaluate(variables, batch, run.steps.weights),
             "nll": run.steps.importance(variables, batch, samples=5),
-            "reconstruction": run.steps.reconstruct(variables, batch)[1],
+            "picture": run.steps.reconstruct(variables, batch)["reconstructions"],
         },
         run.splits["test"],
         batch_size=batch_size,
@@ -67,6 +67,7 @@ def evaluate(runs, batch_size, devices):
 def evaluation_noise(runs, batch_size, devices):
     """The ε of the posterior's sample, by the keys that the evaluation takes, and the held-out binary draw."""
     run, _ = runs[devices]
+    binary = config(binarization="dynamic").data
 
     @jax.jit
     def noise(batch):
@@ -77,7 +78,7 @@ def evaluation_noise(runs, batch_size, devices):
             "noise of K samples": distributions.Normal(zeros, zeros)
             .sample(rng.per_sample(keys, np.arange(4)))
             .transpose(1, 0, 2),
-            "binary draw": prepare(batch, rng.stream(0, "held-out draw"), binarization="dynamic"),
+            "binary draw": prepare(batch, rng.stream(0, "held-out draw"), binary).clean,
         }
 
     return over_split(noise, run.splits["test"], batch_size=batch_size, mesh=run.mesh, limit=COUNT)

@@ -117,6 +117,17 @@ def test_k_samples_give_a_density_for_each_sample_and_example(pixels, kind):
     np.testing.assert_allclose(stacked[1], kind(mean + 1, log_variance - 1).log_prob(x), rtol=1e-6)
 
 
+@pytest.mark.parametrize("kind", [Gaussian, Laplace, lambda mean, _: Bernoulli(mean)])
+def test_a_weight_of_a_whole_number_counts_a_pixel_as_often(pixels, kind):
+    x, mean, log_variance = pixels
+    weight = np.random.default_rng(0).integers(0, 4, x.shape)
+    counted = [
+        kind(m.repeat(w)[None], v.repeat(w)[None]).log_prob(value.repeat(w)[None])[0]
+        for value, m, v, w in zip(*(a.reshape(len(x), -1) for a in (x, mean, log_variance, weight)), strict=True)
+    ]
+    np.testing.assert_allclose(kind(mean, log_variance).log_prob(x, weight), counted, rtol=1e-5)
+
+
 @pytest.mark.parametrize("weight", [0.5, 1.8, 10.0])
 def test_a_weighted_squared_error_is_a_gaussian_of_variance_one_over_twice_the_weight(pixels, weight):
     x, mean, _ = pixels

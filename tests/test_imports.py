@@ -16,8 +16,9 @@ ROOT = Path(vae_jax.__file__).parent
 LAYERS = (
     ("errors", "rng", "progress", "axis"),
     ("distributions", "nn", "mesh", "checkpoint", "writer", "images", "state", "optimizer"),
-    ("data", "models", "validation"),
-    ("objectives", "config"),
+    ("data", "models"),
+    ("objectives", "validation"),
+    ("config",),
     ("steps",),
     ("run",),
     ("replicas",),

@@ -34,6 +34,14 @@ VARIANTS = {
     "free bits, capacity": ["objective.free_bits=0.1", "objective.capacity=2", "objective.capacity_steps=16"],
     "bfloat16 nets": ["dtype=bfloat16"],
     "linear output": ["model.output=identity"],
+    "denoising": ["data.corrupt.kind=noise", "data.corrupt.amount=0.3"],
+    "flipped, a box filled in": ["data.flip=true", "data.corrupt.kind=box"],
+    "patches filled in, weighted": [
+        "data.corrupt.kind=patches",
+        "data.corrupt.patch=2",
+        "data.corrupt.weight=4",
+        "eval.importance_samples=0",
+    ],
 }
 
 

@@ -12,11 +12,14 @@ from vae_jax.errors import UserError
 from vae_jax.evaluation.evaluate import evaluate as evaluate_split
 from vae_jax.evaluation.held_out import evaluation_variables
 from vae_jax.evaluation.sampling import sample as sample_prior
+from vae_jax.mesh import make_mesh
 from vae_jax.replicas import Group, open_group, replica_values
 from vae_jax.report.comparison import write_comparison
+from vae_jax.report.data_summary import summarise
+from vae_jax.report.data_text import as_text
 from vae_jax.report.page import write_report
 from vae_jax.report.text import plus_minus
-from vae_jax.run import Record, Run, check_same_run, read_record, write_config
+from vae_jax.run import Record, Run, check_same_run, open_data, read_record, write_config
 from vae_jax.state import TrainState
 from vae_jax.train import train_together
 
@@ -61,6 +64,19 @@ def sample(workdir: Path, config: ConfigDict, *, checkpoint: str) -> None:
         _sample(run, restore(run, checkpoint), checkpoint=checkpoint)
         print(f"{config.sample.count} samples: {run.study('sample')}")
     report(workdir)
+
+
+def data(workdir: Path, name: str, config: ConfigDict) -> None:
+    """Prints and draws what a config trains on, into studies/data; the model is not made."""
+    _prepare_jax()
+    splits = open_data(config)
+    folder = workdir / "studies" / "data"
+    meta = summarise(folder, config, splits, make_mesh(config.mesh.devices), name=name)
+    print(as_text(meta), end="\n\n")
+    for path in sorted(folder.iterdir()):
+        print(path)
+    if (workdir / "config.json").exists():
+        print(f"Report: {write_report(workdir)}")
 
 
 def report(workdir: Path) -> None:

@@ -18,8 +18,15 @@ IDENTITY = (
     "seed",
     "data.source",
     "data.name",
+    "data.mix",
+    "data.crop",
     "data.image_size",
+    "data.channels",
+    "data.balance",
+    "data.flip",
     "data.binarization",
+    "data.dequantize",
+    "data.corrupt",
     "data.test_fraction",
     "data.validation_fraction",
     "data.seed",
@@ -47,8 +54,22 @@ def default_config() -> ConfigDict:
                 "source": "digits",  # a module of vae_jax/data/sources
                 "dir": "",  # where the data lie, for the sources that read files
                 "name": "mnist",  # the data set's name, for the source "tfds"
-                "image_size": (8, 8),  # (height, width)
+                "mix": (),  # for the source "mix": ("celeba=0.7", "folder:~/faces=0.3"), SOURCE[:DIR]=PROPORTION
+                "crop": "whole",  # whole | center (of image_size's aspect) | HxW[+TOP+LEFT] | celeba_148 | celeba_178
+                "image_size": (8, 8),  # (height, width) that the cropped pictures are resized to
+                "channels": 0,  # 1 (grey) | 3 (colour) | 0: as the source has them
+                "max_broken": 0.01,  # share of the pictures that may be broken before it is an error
+                "cache_dir": "",  # of the decoded pictures; default: the user's cache folder
+                "balance": "",  # an attribute or "label": its groups are trained on equally often
+                "flip": False,  # left and right, by chance, in training
                 "binarization": "none",  # none | threshold | dynamic (a Bernoulli draw an epoch)
+                "dequantize": False,  # uniform noise of one grey level on uint8 pictures
+                "corrupt": {  # what the net sees; it is scored on the whole picture
+                    "kind": "none",  # none | noise | box | patches
+                    "amount": 0.5,  # noise: its stddev; box: its side; patches: the share of them that is masked
+                    "patch": 8,  # pixels on a side
+                    "weight": 1.0,  # of a masked pixel in the reconstruction, where a seen one has 1
+                },
                 "test_fraction": 0.2,  # of the whole, where the source has no test split of its own
                 "validation_fraction": 0.1,  # of the training split: it picks the best checkpoint
                 "seed": 0,  # of the splits, and of the one Bernoulli draw of held-out images

@@ -3,7 +3,8 @@
 Two kinds, by what counts as one event. Latent distributions (`Normal`, `Point`) have the last axis as event and may
 carry any axes before it: [B, Z], or [K, B, Z] for K samples. Pixel distributions (`Bernoulli`, `Gaussian`, `Laplace`)
 take x [B, ...], every axis after the first being the event, and give log p [B], or [K, B] where their own parameters
-are [K, B, ...]. Everything is in float32 and in nats.
+are [K, B, ...]. With a `weight`, which broadcasts against x, some pixels count more than others in that sum, and it is
+no log density any more. Everything is in float32 and in nats.
 """
 
 import dataclasses
@@ -27,9 +28,10 @@ def _normal_log_density(x, mean, log_variance):
     return -0.5 * (LOG_2PI + log_variance + jnp.square(x - mean) * jnp.exp(-log_variance))
 
 
-def _sum_event(values, x):
-    """Sums over the axes of one event of x [B, ...]."""
-    return values.sum(axis=tuple(range(1 - x.ndim, 0)))
+def _sum_event(values, x, weight):
+    """Sums over the axes of one event of x [B, ...], each entry times its weight."""
+    weighted = values if weight is None else weight * values
+    return weighted.sum(axis=tuple(range(1 - x.ndim, 0)))
 
 
 @_pytree
@@ -99,9 +101,9 @@ class Bernoulli:
         """Pixels 0 or 1, float32, of the logits' shape."""
         return (rng.uniform(key, self.logits.shape) < self.mean).astype(jnp.float32)
 
-    def log_prob(self, x: jax.Array) -> jax.Array:
+    def log_prob(self, x: jax.Array, weight: jax.Array | None = None) -> jax.Array:
         """x·log σ(l) + (1 − x)·log σ(−l) = x·l − softplus(l), summed over the event; finite at any finite logit."""
-        return _sum_event(x * self.logits - jax.nn.softplus(self.logits), x)
+        return _sum_event(x * self.logits - jax.nn.softplus(self.logits), x, weight)
 
 
 @_pytree
@@ -119,9 +121,9 @@ class Gaussian:
         """Pixels [B, ...] with the noise of the likelihood, not clipped."""
         return self.mean + jnp.exp(0.5 * self.log_variance) * rng.normal(key, self.mean.shape)
 
-    def log_prob(self, x: jax.Array) -> jax.Array:
+    def log_prob(self, x: jax.Array, weight: jax.Array | None = None) -> jax.Array:
         """log N(x; mean, variance) summed over the event."""
-        return _sum_event(_normal_log_density(x, self.mean, self.log_variance), x)
+        return _sum_event(_normal_log_density(x, self.mean, self.log_variance), x, weight)
 
 
 @_pytree
@@ -143,10 +145,10 @@ class Laplace:
         """Pixels [B, ...] with the noise of the likelihood, not clipped."""
         return self.mean + jnp.exp(self._log_scale) * rng.laplace(key, self.mean.shape)
 
-    def log_prob(self, x: jax.Array) -> jax.Array:
+    def log_prob(self, x: jax.Array, weight: jax.Array | None = None) -> jax.Array:
         """−|x − mean|/b − log 2b summed over the event."""
         log_scale = self._log_scale
-        return _sum_event(-jnp.abs(x - self.mean) * jnp.exp(-log_scale) - log_scale - math.log(2), x)
+        return _sum_event(-jnp.abs(x - self.mean) * jnp.exp(-log_scale) - log_scale - math.log(2), x, weight)
 
 
 Posterior = Normal | Point

@@ -28,7 +28,10 @@ class Model:
         self._steps, self._variables = steps, variables
 
     def encode(self, images: np.ndarray) -> distributions.Posterior:
-        """q(z|x), with `mean` and `stddev` [B, Z]. A net trained on binarised images expects 0 and 1."""
+        """q(z|x), with `mean` and `stddev` [B, Z]. A net trained on binarised images expects 0 and 1.
+
+        Images are taken as given: what a net trained with `data.corrupt` is to fill in, the caller takes away.
+        """
         return jax.device_get(self._steps.encode(self._variables, self._floats(images)))
 
     def decode(self, z: np.ndarray) -> np.ndarray:

@@ -9,17 +9,23 @@ from absl import flags
 
 from vae_jax.errors import DivergedError, UserError
 
-MODES = ("train", "eval", "sample", "report")
+MODES = ("train", "eval", "sample", "report", "data")
 USAGE = """Train, evaluate, sample and report variational autoencoders.
 
   python -m vae_jax.main --config=configs/digits.py [--workdir=runs/digits] [--config.model.latent=16 ...]
+  python -m vae_jax.main --mode=data --config=configs/digits.py    # look at the data before anything is trained
   python -m vae_jax.main --mode=eval|sample|report --workdir=runs/digits [--config.sample.count=100 ...]
 """
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("config", None, "A config file, or file.py:argument; without it, the run folder's own config.")
 flags.DEFINE_string("workdir", None, "The run folder; default runs/<config name>. A run that is there is resumed.")
-flags.DEFINE_enum("mode", "train", MODES, "train: train, then evaluate, sample and report. The others do their part.")
+flags.DEFINE_enum(
+    "mode",
+    "train",
+    MODES,
+    "train: train, then evaluate, sample and report. data: look at what would be trained on. The others do their part.",
+)
 flags.DEFINE_string("checkpoint", "newest", "What to evaluate or sample: newest, best or a step.")
 flags.DEFINE_enum("split", "test", ("train", "validation", "test"), "What to evaluate on.")
 
@@ -65,6 +71,8 @@ def _run(overrides: list[str]) -> None:
         commands.evaluate(workdir, experiment, split=FLAGS.split, checkpoint=FLAGS.checkpoint)
     elif FLAGS.mode == "sample":
         commands.sample(workdir, experiment, checkpoint=FLAGS.checkpoint)
+    elif FLAGS.mode == "data":
+        commands.data(workdir, name, experiment)
     else:
         commands.report(workdir)
 

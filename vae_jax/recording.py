@@ -58,7 +58,7 @@ class Recorder:
         if grids.showable(run.steps.shape):
             pictures = reconstruction_grid(run, variables, "validation", count=PICTURES)
             samples = draw(run.steps, variables, PICTURES, seed=0, batch_size=run.config.eval.batch_size)["samples"]
-            self.writer.images(step, "reconstructions", grids.pairs(**pictures, columns=COLUMNS))
+            self.writer.images(step, "reconstructions", grids.comparison(**pictures, columns=COLUMNS))
             self.writer.images(step, "samples", grids.grid(samples, COLUMNS))
         return means["loss"]
 

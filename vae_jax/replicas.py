@@ -79,6 +79,7 @@ def _replica(whole: Run, name: str, values: dict[str, float]) -> Run:
         name=f"{whole.name}, {name}",
         config=config,
         given=_as_replica(whole.given, values),
+        order=dataclasses.replace(whole.order, seed=config.seed),
         steps=whole.steps.for_replica(config),
     )
 

@@ -17,8 +17,13 @@ LANES = 128  # a multiple of what any CPU computes at once
 
 def stream(seed: int, name: str, step: jax.Array | int | None = None) -> jax.Array:
     """The key of the stream `name` under `seed`, at `step` if one is given (a scalar key)."""
-    key = jax.random.fold_in(jax.random.key(seed, impl=IMPL), zlib.crc32(name.encode()))
+    key = named(jax.random.key(seed, impl=IMPL), name)
     return key if step is None else jax.random.fold_in(key, step)
+
+
+def named(key: jax.Array, name: str) -> jax.Array:
+    """The key of `name` under a scalar key: one that serves several purposes serves each by a name."""
+    return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
 def per_example(key: jax.Array, example_id: jax.Array) -> jax.Array:

@@ -13,8 +13,11 @@ from ml_collections import ConfigDict
 
 from vae_jax import __version__
 from vae_jax.config import default_config, differences, resolve
+from vae_jax.data.balance import strata
+from vae_jax.data.order import Order
 from vae_jax.data.source import Source
 from vae_jax.data.splits import open_splits
+from vae_jax.data.transforms import check_examples
 from vae_jax.errors import UserError
 from vae_jax.mesh import check_batch_size, make_mesh
 from vae_jax.objectives.objective import ELBO, bound_name
@@ -29,8 +32,8 @@ MAX_STEPS_BETWEEN_LOGS = 100
 class Run:
     """What training, evaluation and sampling share: the resolved config, the data, the devices and the functions.
 
-    `given` is the config before its step counts were filled in: what config.json keeps, so that a resumed run can be
-    given other epochs.
+    `order` says which training examples make the batch of a step. `given` is the config before its step counts were
+    filled in: what config.json keeps, so that a resumed run can be given other epochs.
     """
 
     workdir: Path
@@ -38,6 +41,7 @@ class Run:
     config: ConfigDict
     given: ConfigDict
     splits: dict[str, Source]
+    order: Order
     mesh: Mesh
     steps: Steps
 
@@ -75,8 +79,7 @@ def open_run(workdir: Path, name: str, config: ConfigDict) -> Run:
 
     UserError, before anything compiles, for what does not fit. Nothing is written.
     """
-    resolve(config)
-    splits = open_splits(config.data)
+    splits = open_data(config)
     shape = splits["train"].features.shape
     check_shape(config, shape)
     _check_bound(config, shape)
@@ -84,8 +87,18 @@ def open_run(workdir: Path, name: str, config: ConfigDict) -> Run:
     for field in ("train", "eval"):
         check_batch_size(config[field].batch_size, mesh, field=f"{field}.batch_size")
     given = config.copy_and_resolve_references()
-    _fill_in_step_counts(config, len(splits["train"]))
-    return Run(workdir, name, config, given, splits, mesh, Steps(config, shape, mesh))
+    examples = len(splits["train"])
+    order = Order(examples, config.train.batch_size, config.seed, strata(splits["train"], config.data))
+    _fill_in_step_counts(config, examples)
+    return Run(workdir, name, config, given, splits, order, mesh, Steps(config, shape, mesh))
+
+
+def open_data(config: ConfigDict) -> dict[str, Source]:
+    """Checks every value of a config and opens its data; UserError for what does not fit them. See `open_run`."""
+    resolve(config)
+    splits = open_splits(config.data)
+    check_examples(config.data, splits["train"].features)
+    return splits
 
 
 def read_record(workdir: Path) -> Record | None:
@@ -164,21 +177,23 @@ def _split_sizes(splits: dict[str, Source]) -> dict[str, int]:
 
 
 def _check_bound(config: ConfigDict, shape: tuple[int, ...]) -> None:
-    if config.eval.importance_samples and bound_name(config, shape) != ELBO:
+    if not config.eval.importance_samples or bound_name(config, shape) == ELBO:
+        return
+    if config.data.corrupt.weight != 1:
         raise UserError(
-            f"eval.importance_samples is {config.eval.importance_samples}, but with model.posterior="
-            f"{config.model.posterior!r}, model.likelihood={config.model.likelihood!r} and data.binarization="
-            f"{config.data.binarization!r} there is no density of the data to estimate; set it to 0, or take a "
-            f"likelihood that fits the data (bernoulli for binarised images, gaussian or laplace for the others)."
+            f"eval.importance_samples is {config.eval.importance_samples}, but with data.corrupt.weight="
+            f"{config.data.corrupt.weight} what is trained is no bound of a density; set one of them to its default."
         )
+    raise UserError(
+        f"eval.importance_samples is {config.eval.importance_samples}, but with model.posterior="
+        f"{config.model.posterior!r}, model.likelihood={config.model.likelihood!r} and data.binarization="
+        f"{config.data.binarization!r} there is no density of the data to estimate; set it to 0, or take a "
+        f"likelihood that fits the data (bernoulli for binarised images, gaussian or laplace for the others)."
+    )
 
 
 def _fill_in_step_counts(config: ConfigDict, examples: int) -> None:
     train = config.train
-    if train.batch_size > examples:
-        raise UserError(
-            f"train.batch_size is {train.batch_size}; it must be at most {examples}, the number of training examples."
-        )
     per_call, per_epoch = train.steps_per_call, examples / train.batch_size
     if train.steps is None:
         train.steps = _round_up(train.epochs * per_epoch, per_call)

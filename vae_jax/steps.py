@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from vae_jax import distributions, rng
 from vae_jax.axis import choose_axis, over_replicas
-from vae_jax.data.transforms import prepare
+from vae_jax.data.transforms import Prepared, for_training, held_out
 from vae_jax.mesh import replicated
 from vae_jax.models.vae import VAE
 from vae_jax.objectives import objective
@@ -125,13 +125,13 @@ class Steps:
 
     def _train_step(self, state: TrainState, batch: Batch, weights: dict) -> tuple[TrainState, dict]:
         config = self.config
-        x = prepare(batch, rng.stream(state.seed, "binarize"), binarization=config.data.binarization)
+        x = for_training(batch, state.seed, config.data)
         keys = rng.per_example(rng.stream(state.seed, "train", state.step), batch["example_id"])
         weight = objective.weights_at(weights, state.step, config.objective)
 
         def mean_loss(params):
             model = nnx.merge(self._train_graph, params, state.variables.model_state, copy=True)
-            losses = self._losses(model(x, keys), x, weight)
+            losses = self._losses(model(x.seen, keys), x, weight)
             means = {name: _masked_mean(value, batch["mask"]) for name, value in losses.items()}
             return means["loss"], (means, nnx.state(model, nnx.Not(nnx.Param)))
 
@@ -164,22 +164,19 @@ class Steps:
         new = {**metrics, "count": jnp.float32(1)}
         return {name: jnp.where(fresh, 0, total) + new[name] for name, total in state.window.items()}
 
-    def _losses(self, output, x: jax.Array, weight: dict) -> dict[str, jax.Array]:
-        losses = objective.losses(output, x, weight, free_bits=self.config.objective.free_bits)
+    def _losses(self, output, x: Prepared, weight: dict) -> dict[str, jax.Array]:
+        losses = objective.losses(
+            output, x.clean, weight, free_bits=self.config.objective.free_bits, pixel_weight=x.weight
+        )
         named = {"loss": losses.loss, "reconstruction": losses.reconstruction}
         if self.config.model.posterior != "point":  # whose KL is infinite
             named["kl"] = losses.kl
         return named if self.bound == objective.LOSS else {**named, self.bound: losses.bound}
 
-    def _held_out(self, batch: Batch) -> jax.Array:
-        """x [B, ...] of held-out examples: binarised, if at all, by one draw that belongs to the data."""
-        data = self.config.data
-        return prepare(batch, rng.stream(data.seed, "held-out draw"), binarization=data.binarization)
-
     def _evaluate(self, seed: jax.Array, variables: Variables, batch: Batch, weights: dict) -> dict[str, jax.Array]:
         """The losses of each example [B], its posterior mean and, if it has a KL, that per dimension [B, Z]."""
-        x = self._held_out(batch)
-        output = self._merge(variables)(x, evaluation_keys(seed, batch))
+        x = held_out(batch, self.config.data)
+        output = self._merge(variables)(x.seen, evaluation_keys(seed, batch))
         values = {**self._losses(output, x, weights), "latent_mean": output.posterior.mean}
         if "kl" in values:
             values["kl_per_dimension"] = distributions.kl(output.posterior, output.prior)
@@ -188,21 +185,22 @@ class Steps:
     def _importance(self, seed: jax.Array, variables: Variables, batch: Batch, *, samples: int) -> jax.Array:
         """−log p(x) [B] by K = `samples` draws from the posterior: −log 1/K Σ p(x, z_k)/q(z_k|x), nats.
 
-        Burda et al. (2016), equation 8; an upper bound of −log p(x) in expectation. In chunks, for memory.
+        Burda et al. (2016), equation 8; an upper bound of −log p(x) in expectation. In chunks, for memory. Where the
+        net sees a corrupted x, its posterior is the proposal still, and p is of the clean one.
         """
-        x, model = self._held_out(batch), self._merge(variables)
+        x, model = held_out(batch, self.config.data), self._merge(variables)
         keys = evaluation_keys(seed, batch)
-        posterior, prior = model.encode(x), model.prior()
+        posterior, prior = model.encode(x.seen), model.prior()
 
         def chunk(total, start):
             number = start + jnp.arange(IMPORTANCE_CHUNK)
             z = posterior.sample(rng.per_sample(keys, number))  # [K', B, Z]
-            log_weight = model.decode(z).log_prob(x) + prior.log_prob(z) - posterior.log_prob(z)  # [K', B]
+            log_weight = model.decode(z).log_prob(x.clean) + prior.log_prob(z) - posterior.log_prob(z)  # [K', B]
             log_weight = jnp.where((number < samples)[:, None], log_weight, -jnp.inf)
             return jnp.logaddexp(total, jax.nn.logsumexp(log_weight, axis=0)), None
 
         starts = jnp.arange(0, samples, IMPORTANCE_CHUNK)
-        total, _ = jax.lax.scan(chunk, jnp.full(x.shape[0], -jnp.inf), starts)
+        total, _ = jax.lax.scan(chunk, jnp.full(len(x.clean), -jnp.inf), starts)
         return jnp.log(samples) - total
 
     def _encode(self, variables: Variables, x: jax.Array) -> distributions.Posterior:
@@ -211,10 +209,14 @@ class Steps:
     def _decode(self, variables: Variables, z: jax.Array) -> jax.Array:
         return self._merge(variables).decode(z).mean
 
-    def _reconstruct(self, variables: Variables, batch: Batch) -> tuple[jax.Array, jax.Array]:
-        """What the net sees of each example and the mean of p(x|z) at the posterior's mean, both [B, ...]."""
-        x, model = self._held_out(batch), self._merge(variables)
-        return x, model.decode(model.encode(x).mean).mean
+    def _reconstruct(self, variables: Variables, batch: Batch) -> dict[str, jax.Array]:
+        """Of each of the "originals" [B, ...] the mean of p(x|z) at the posterior's mean: "reconstructions".
+
+        Between them "seen", the original as the net is given it, where that is a corrupted one.
+        """
+        x, model = held_out(batch, self.config.data), self._merge(variables)
+        seen = {} if self.config.data.corrupt.kind == "none" else {"seen": x.seen}
+        return {"originals": x.clean, **seen, "reconstructions": model.decode(model.encode(x.seen).mean).mean}
 
     def _sample(self, variables: Variables, keys: jax.Array) -> tuple[jax.Array, jax.Array]:
         """For keys [N]: latents from the prior [N, Z], and the mean of p(x|z) at each [N, ...]."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import jax
 
-from vae_jax.data.order import Order, Orders
+from vae_jax.data.order import Orders
 from vae_jax.data.pipeline import choose_delivery, train_batches
 from vae_jax.errors import UserError
 from vae_jax.progress import Progress
@@ -157,10 +157,10 @@ def _batches(runs: Sequence[Run], step: int) -> Iterator[dict]:
 
 
 def _batches_of(runs: Sequence[Run], step: int, steps_per_call: int) -> Iterator[dict]:
-    source, config = runs[0].splits["train"], runs[0].config
+    config = runs[0].config
     return train_batches(
-        source,
-        Orders(tuple(Order(len(source), config.train.batch_size, run.config.seed) for run in runs)),
+        runs[0].splits["train"],
+        Orders(tuple(run.order for run in runs)),
         mesh=runs[0].mesh,
         steps_per_call=steps_per_call,
         start_step=step,

@@ -9,6 +9,8 @@ from ml_collections import ConfigDict
 
 import vae_jax.nn
 from vae_jax.axis import AXES
+from vae_jax.data.corruption import check_corruption
+from vae_jax.data.fit import check_crop
 from vae_jax.distributions import LOG_STDDEV_FLOOR
 from vae_jax.errors import UserError
 from vae_jax.nn.layers import ACTIVATIONS, NORMS, check_choice
@@ -20,6 +22,7 @@ def check_values(config: ConfigDict) -> None:
     """Raises UserError for the first value that no data set could make right."""
     _check_choices(config)
     _check_numbers(config)
+    check_corruption(config.data.corrupt, config.data.image_size)
 
 
 def check_net(net: str, options: Mapping) -> None:
@@ -62,6 +65,7 @@ def net_options(net: ConfigDict) -> dict:
 def _check_choices(config: ConfigDict) -> None:
     for name, allowed in {
         "data.binarization": ("none", "threshold", "dynamic"),
+        "data.corrupt.kind": ("none", "noise", "box", "patches"),
         "data.delivery": ("auto", "device", "host"),
         "model.posterior": ("normal", "softplus", "point"),
         "model.likelihood": ("gaussian", "laplace", "bernoulli"),
@@ -74,9 +78,20 @@ def _check_choices(config: ConfigDict) -> None:
         "matmul_precision": ("default", "high", "highest"),
     }.items():
         check_choice(name, get_field(config, name), allowed)
+    check_crop(config.data.crop)
     if config.model.posterior == "point" and config.objective.kl != 0:
         raise UserError(
             f"objective.kl is {config.objective.kl} with model.posterior='point', which has no KL; set objective.kl=0."
+        )
+    if config.data.dequantize and config.data.binarization != "none":
+        raise UserError(
+            f"data.dequantize is True with data.binarization={config.data.binarization!r}, whose pixels have no grey "
+            "levels to spread; set one of them to its default."
+        )
+    if config.data.mix and config.data.source != "mix":
+        raise UserError(
+            f"data.mix is {tuple(config.data.mix)!r} with data.source={config.data.source!r}; only data.source='mix' "
+            "has it."
         )
     if config.optimizer.schedule == "cosine" and config.optimizer.decay_steps <= config.optimizer.warmup_steps:
         raise UserError(
@@ -113,6 +128,9 @@ def _check_numbers(config: ConfigDict) -> None:
         "objective.capacity": 0,
         "objective.capacity_steps": 0,
         "data.workers": 0,
+        "data.corrupt.amount": 0,
+        "data.corrupt.patch": 1,
+        "data.corrupt.weight": 0,
         "sample.count": 1,
     }
     for name, least in at_least.items():
@@ -132,6 +150,10 @@ def _check_numbers(config: ConfigDict) -> None:
         )
     if not 0 <= config.optimizer.ema < 1:
         raise UserError(f"optimizer.ema is {config.optimizer.ema}; it must be at least 0 and below 1.")
+    if config.data.channels not in (0, 1, 3):
+        raise UserError(f"data.channels is {config.data.channels}; it must be 1, 3, or 0 for what the source has.")
+    if not 0 <= config.data.max_broken < 1:
+        raise UserError(f"data.max_broken is {config.data.max_broken}; it must be at least 0 and below 1.")
     size = config.data.image_size
     if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
         raise UserError(f"data.image_size is {tuple(size)}; it must be two positive integers (height, width).")

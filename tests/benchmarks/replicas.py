@@ -81,7 +81,7 @@ def measure(config: ConfigDict, name: str, *, rounds: int) -> dict:
 
 
 def _in_turn(group: Group) -> Way:
-    calls = [_first_call(group, _order(run)) for run in group.runs]
+    calls = [_first_call(group, run.order) for run in group.runs]
 
     def call(states):
         each = zip(group.runs, states, calls, strict=True)
@@ -91,17 +91,13 @@ def _in_turn(group: Group) -> Way:
 
 
 def _at_once(axis: str, group: Group) -> Way:
-    batches = _first_call(group, Orders(tuple(map(_order, group.runs))))
+    batches = _first_call(group, Orders(tuple(run.order for run in group.runs)))
     weights = tuple(run.steps.weights for run in group.runs)
 
     def call(states):
         return tuple(state for state, _ in group.whole.steps.train_together(states, batches, weights))
 
     return Way(axis, group, call)
-
-
-def _order(run) -> Order:
-    return Order(len(run.splits["train"]), run.config.train.batch_size, run.config.seed)
 
 
 def _first_call(group: Group, order: Order | Orders) -> dict:

@@ -13,7 +13,6 @@ from pathlib import Path
 import jax
 
 from vae_jax.config import load_file, name_of, override
-from vae_jax.data.order import Order
 from vae_jax.data.pipeline import choose_delivery, train_batches
 from vae_jax.errors import UserError
 from vae_jax.run import Run, open_run
@@ -28,10 +27,10 @@ def measure(run: Run, *, calls: int) -> dict:
     updated in place, launching waits for the call before); `input_wait_share` is the part of the time in which the
     loop waits for the next batch.
     """
-    train, source = run.config.train, run.splits["train"]
+    train = run.config.train
     batches = train_batches(
-        source,
-        Order(len(source), train.batch_size, run.config.seed),
+        run.splits["train"],
+        run.order,
         mesh=run.mesh,
         steps_per_call=train.steps_per_call,
         start_step=0,
@@ -63,7 +62,7 @@ def measure(run: Run, *, calls: int) -> dict:
         "device": run.mesh.devices.flat[0].device_kind,
         "devices": run.mesh.size,
         "jax": jax.__version__,
-        "delivery": choose_delivery(source, run.config.data.delivery, run.mesh).name,
+        "delivery": choose_delivery(run.splits["train"], run.config.data.delivery, run.mesh).name,
         "batch_size": train.batch_size,
         "steps_per_call": train.steps_per_call,
         "compile_seconds": compiled,
@@ -74,14 +73,27 @@ def measure(run: Run, *, calls: int) -> dict:
     }
 
 
+def parse(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, list[str]]:
+    """The arguments of the command line, with --json=PATH, and those of them that override the config."""
+    parser.add_argument("--json", type=Path)
+    overrides = [argument for argument in sys.argv[1:] if argument.startswith("--config.")]
+    return parser.parse_args([argument for argument in sys.argv[1:] if argument not in overrides]), overrides
+
+
+def show(result: dict, path: Path | None) -> None:
+    """Prints the measurements as a table, and writes them to `path` if there is one."""
+    for name, value in result.items():
+        print(f"{name:>32}  {value:,.4g}" if isinstance(value, float) else f"{name:>32}  {value}")
+    if path:
+        path.write_text(json.dumps(result, indent=2) + "\n")
+
+
 def main() -> None:
     """Prints the measurements as a table, and writes them to --json=PATH if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", required=True)
     parser.add_argument("--calls", type=int, default=50)
-    parser.add_argument("--json", type=Path)
-    overrides = [argument for argument in sys.argv[1:] if argument.startswith("--config.")]
-    arguments = parser.parse_args([argument for argument in sys.argv[1:] if argument not in overrides])
+    arguments, overrides = parse(parser)
     try:
         config = load_file(arguments.config)
         override(config, overrides)
@@ -89,10 +101,7 @@ def main() -> None:
     except UserError as error:
         sys.exit(str(error))
     result = measure(run, calls=arguments.calls)
-    for name, value in result.items():
-        print(f"{name:>24}  {value:,.4g}" if isinstance(value, float) else f"{name:>24}  {value}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+    show(result, arguments.json)
 
 
 if __name__ == "__main__":

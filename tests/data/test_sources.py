@@ -1,15 +1,12 @@
 import gzip
-import logging
-import pickle
-import shutil
 import struct
 
+import jax
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
 from sklearn.datasets import load_digits
 
-from vae_jax.data.content import read_examples
 from vae_jax.data.source import ArraySource, Subset
 from vae_jax.data.splits import open_splits
 from vae_jax.errors import UserError
@@ -24,6 +21,10 @@ def config(**changes):
         "validation_fraction": 0.1,
         "seed": 0,
         "image_size": (8, 8),
+        "crop": "whole",
+        "channels": 0,
+        "max_broken": 0.01,
+        "cache_dir": "",
     }
     return ConfigDict({**fields, **changes})
 
@@ -73,13 +74,20 @@ def test_a_fraction_outside_the_unit_interval_is_refused_by_name(field, value):
 
 
 def test_an_unknown_source_is_refused_with_the_nearest_name_and_all_of_them():
-    with pytest.raises(UserError, match=r"data.source is 'digit'; .*digits, idx, .*did you mean 'digits'"):
+    with pytest.raises(UserError, match=r"data.source is 'digit'; .*digits, .*idx, .*did you mean 'digits'"):
         open_splits(config(source="digit"))
 
 
-def test_an_image_size_that_is_not_the_sources_is_refused_with_both():
-    with pytest.raises(UserError, match=r"data.image_size is \(28, 28\), .*\(8, 8\)"):
-        open_splits(config(image_size=(28, 28)))
+def test_arrays_of_another_size_are_resized_whole_with_their_labels():
+    resized, digits = (open_splits(config(image_size=size))["test"] for size in ((4, 4), (8, 8)))
+    expected = jax.image.resize(everything(digits)["image"], (359, 4, 4, 1), "linear", antialias=True)
+    np.testing.assert_allclose(everything(resized)["image"], expected, atol=1e-6)
+    assert np.array_equal(everything(resized)["label"], everything(digits)["label"])
+
+
+def test_a_crop_that_arrays_do_not_have_is_refused_with_their_size():
+    with pytest.raises(UserError, match="1,797 of 1,797 pictures .*it is 8x8 .*data.crop=.9x9."):
+        open_splits(config(crop="9x9"))
 
 
 # In memory
@@ -169,7 +177,7 @@ def test_images_and_labels_of_different_counts_are_refused_with_both(idx_folder)
         open_idx(idx_folder)
 
 
-# The real MNIST, and the same prepared by tensorflow_datasets
+# The real MNIST
 
 
 @pytest.fixture(scope="module")
@@ -177,62 +185,8 @@ def mnist(shared):
     return open_splits(config(source="idx", dir=str(shared / "data/mnist"), image_size=(28, 28)))
 
 
-@pytest.fixture(scope="module")
-def prepared_mnist(shared):
-    return open_splits(config(source="tfds", dir=str(shared / "data/tfds"), image_size=(28, 28)))
-
-
-def test_mnist_has_its_published_counts(mnist, prepared_mnist):
-    for splits in (mnist, prepared_mnist):
-        assert {name: len(split) for name, split in splits.items()} == {
-            "train": 54000,
-            "validation": 6000,
-            "test": 10000,
-        }
+def test_mnist_has_its_published_counts(mnist):
+    sizes = {name: len(split) for name, split in mnist.items()}
+    assert sizes == {"train": 54000, "validation": 6000, "test": 10000}
     counts = np.bincount(everything(mnist["test"])["label"])
     assert counts.tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]  # as LeCun et al. count them
-
-
-def test_idx_and_tfds_give_the_same_images_ids_and_labels(mnist, prepared_mnist):
-    ours, theirs = (read_examples(splits["test"], np.arange(10000)) for splits in (mnist, prepared_mnist))
-    ids, their_ids = (list(zip(e["example_id"].tolist(), e["label"].tolist(), strict=True)) for e in (ours, theirs))
-    assert sorted(ids) == sorted(their_ids)
-    for place in (0, 1, 9999):
-        match = ours["image"][ids.index(their_ids[place])]
-        assert np.array_equal(theirs["image"][place], match)
-    assert prepared_mnist["test"].features == mnist["test"].features
-
-
-def test_a_prepared_set_is_read_from_a_pickle_as_from_itself(prepared_mnist):
-    indices = np.array([5, 0, 53999])
-    copy = pickle.loads(pickle.dumps(prepared_mnist["train"]))
-    ours, theirs = prepared_mnist["train"].read(indices), copy.read(indices)
-    assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
-
-
-def test_a_prepared_set_is_read_without_a_word(prepared_mnist, capfd, caplog):
-    prepared_mnist["test"].read(np.array([0]))
-    assert not caplog.get_records("call")
-    assert capfd.readouterr() == ("", "")
-    assert logging.getLogger("absl").level <= logging.WARNING  # others may still speak
-
-
-def test_a_set_without_random_access_is_refused_with_how_to_prepare_it(shared, tmp_path):
-    shutil.copytree(shared / "data/tfds", tmp_path, dirs_exist_ok=True)
-    info = tmp_path / "mnist/3.0.1/dataset_info.json"
-    info.chmod(0o644)
-    info.write_text(info.read_text().replace("array_record", "tfrecord"))
-    with pytest.raises(UserError, match="prepared as array_record; run `python -c "):
-        open_splits(config(source="tfds", dir=str(tmp_path), image_size=(28, 28)))
-
-
-def test_a_set_that_is_not_prepared_is_refused_with_how_to_prepare_it(tmp_path, capfd):
-    with pytest.raises(UserError, match=r"download_and_prepare\(\).*data.source='idx'"):
-        open_splits(config(source="tfds", dir=str(tmp_path), image_size=(28, 28)))
-    assert capfd.readouterr() == ("", "")
-
-
-def test_a_set_that_tfds_does_not_know_is_refused_by_name(tmp_path):
-    for name in ("mnistt", "mnist/nothing", "mnist:9.0.0", ""):
-        with pytest.raises(UserError, match=f"data.name is '{name}', which is no data set"):
-            open_splits(config(source="tfds", name=name, dir=str(tmp_path)))

@@ -51,6 +51,27 @@ def test_a_pair_is_closer_together_than_pairs_are():
     assert grids.GROUP > 3 * grids.LINE
 
 
+def test_named_rows_stand_below_each_other_with_their_names_at_the_left():
+    black = np.zeros((4, 64, 64, 1))
+    picture = grids.named_rows({"one": black, "another": black + 0.2, "third": black + 0.4}, 2)
+    column = picture[:, -10, 0].tolist()
+    line, group = [255] * grids.LINE, [255] * grids.GROUP
+    stack = [0] * 64 + line + [51] * 64 + line + [102] * 64
+    assert column == stack + group + stack
+    words = picture[:, : picture.shape[1] - (2 * 64 + grids.GROUP)]
+    rows_with_ink = np.flatnonzero((words < 128).any(axis=(1, 2)))
+    middles = [32, 98, 164]
+    for middle in [*middles, *(m + 194 + grids.GROUP for m in middles)]:
+        assert (abs(rows_with_ink - middle) < 10).any()
+
+
+def test_a_comparison_has_a_row_for_what_was_seen_where_that_is_another_picture():
+    black = np.zeros((2, 64, 64, 1))
+    assert np.array_equal(grids.comparison(black, black + 0.4, columns=2), grids.pairs(black, black + 0.4, 2))
+    three = grids.comparison(black, black + 0.4, seen=black + 0.2, columns=2)
+    assert three[[32, 98, 164], -10, 0].tolist() == [0, 51, 102]
+
+
 def test_pictures_that_cannot_be_shown_are_refused_in_a_sentence():
     with pytest.raises(UserError, match="1 or 3 channels; these have 2"):
         grids.grid(np.zeros((1, 8, 8, 2)), 1)

@@ -151,6 +151,24 @@ def test_only_a_density_of_the_data_as_they_are_is_called_an_elbo(posterior, lik
     assert name == expected_name(posterior, likelihood, binarization, channels)
 
 
+def test_a_corrupted_input_leaves_the_bound_one_and_weighted_pixels_make_it_a_loss():
+    config = default_config()
+    config.data.corrupt.kind = "patches"
+    assert objective.bound_name(config, (8, 8, 1)) == "elbo"
+    config.data.corrupt.weight = 2.0
+    assert objective.bound_name(config, (8, 8, 1)) == "loss"
+
+
+def test_the_weight_of_a_pixel_multiplies_its_part_of_the_reconstruction_and_nothing_else(x):
+    pixel_weight = np.array([1.0, 3.0, 0.0], np.float32).reshape(1, 1, W, 1)
+    weight = {"kl": jnp.float32(2), "capacity": jnp.float32(0)}
+    found = objective.losses(output(x), x, weight, free_bits=0.0, pixel_weight=pixel_weight)
+    expected = (pixel_weight * 0.5 * (LOG_2PI + np.square(x - 0.5))).sum(axis=(1, 2, 3))
+    np.testing.assert_allclose(found.reconstruction, expected, rtol=1e-6)
+    np.testing.assert_allclose(found.kl, losses(x).kl)
+    np.testing.assert_allclose(found.loss, expected + 2 * found.kl, rtol=1e-6)
+
+
 def test_grey_vectors_under_bernoulli_have_no_bound_but_a_gaussian_elbo():
     config = default_config()
     assert objective.bound_name(config, (6,)) == "elbo"

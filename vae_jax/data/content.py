@@ -1,4 +1,4 @@
-"""What a batch takes from a source: images, labels, and ids that come from the content of the images."""
+"""What a batch takes from a source: images, their columns, and ids that come from the content of the images."""
 
 import zlib
 
@@ -7,6 +7,7 @@ import numpy as np
 from vae_jax.data.source import Source
 
 CHUNK = 4096  # examples read at once by `read_all`
+DTYPES = {"label": np.int32, "attributes": np.uint8, "identity": np.int32, "example_id": np.uint32}  # of a batch
 
 
 def example_ids(images: np.ndarray) -> np.ndarray:
@@ -15,11 +16,11 @@ def example_ids(images: np.ndarray) -> np.ndarray:
 
 
 def read_examples(source: Source, indices: np.ndarray) -> dict[str, np.ndarray]:
-    """The examples at `indices` [n]: image [n, ...], example_id [n] uint32, and label [n] int32 if there are."""
+    """The examples at `indices` [n]: image [n, ...], example_id [n] uint32, and the other columns that there are."""
     read = source.read(indices)
-    examples = {"image": read["image"], "example_id": example_ids(read["image"])}
-    if "label" in read:
-        examples["label"] = read["label"].astype(np.int32)
+    examples = {name: values.astype(DTYPES.get(name, values.dtype), copy=False) for name, values in read.items()}
+    if "example_id" not in read:
+        examples["example_id"] = example_ids(read["image"])
     return examples
 
 

@@ -25,6 +25,13 @@ NOTES = {
     objective.BOUND: "Bernoulli on grey images is no density of them: the bound is one for their binarised draws.",
     objective.LOSS: "The likelihood is no density of these data (or there is no posterior), so there is no ELBO.",
 }
+CORRUPTION_NOTES = {
+    "none": "",
+    "noise": "The net sees each picture under one seeded draw of noise; every figure is of the picture without it.",
+    "box": "The net sees each picture with a box over it, one seeded draw; every figure is of the whole picture.",
+    "patches": "The net sees some patches of each picture, one seeded draw; every figure is of the whole picture.",
+}
+WEIGHT_NOTE = "A masked pixel counts {} times in the reconstruction, so the sum is a loss and there is no ELBO."
 BINARIZATION_NOTES = {
     "dynamic": "Held-out images are one seeded Bernoulli draw, which is what published figures are for.",
     "threshold": "Images are thresholded at 0.5: such figures don't compare with those on Bernoulli draws.",
@@ -78,17 +85,16 @@ def evaluate(run: Run, state: TrainState, *, split: str, checkpoint: str) -> dic
         "figures": figures,
         "active_units": int((latent_mean.var(axis=0) > ACTIVE_VARIANCE).sum()),
         "latent": config.model.latent,
-        "notes": [note for note in (NOTES[steps.bound], BINARIZATION_NOTES[config.data.binarization]) if note],
+        "notes": _notes(run),
     }
     _write(run, meta, variables, source, kl_per_dimension)
     return meta
 
 
 def reconstruction_grid(run: Run, variables: Variables, split: str, *, count: int = SHOWN) -> dict[str, np.ndarray]:
-    """The first `count` examples as the net sees them, and their reconstructions: [n, ...] each."""
-    names = ("originals", "reconstructions")
+    """What `Steps.reconstruct` gives of the first `count` examples: [n, ...] each."""
     return over_split(
-        lambda batch: dict(zip(names, run.steps.reconstruct(variables, batch), strict=True)),
+        lambda batch: run.steps.reconstruct(variables, batch),
         run.splits[split],
         batch_size=run.config.eval.batch_size,
         mesh=run.mesh,
@@ -98,7 +104,12 @@ def reconstruction_grid(run: Run, variables: Variables, split: str, *, count: in
 
 def _reconstruction_metrics(run: Run, variables: Variables):
     measure = jax.jit(image_metrics)
-    return lambda batch: measure(*run.steps.reconstruct(variables, batch))
+
+    def metrics(batch):
+        pictures = run.steps.reconstruct(variables, batch)
+        return measure(pictures["originals"], pictures["reconstructions"])
+
+    return metrics
 
 
 def _write(run: Run, meta: dict, variables: Variables, source, kl_per_dimension: np.ndarray | None) -> None:
@@ -108,8 +119,16 @@ def _write(run: Run, meta: dict, variables: Variables, source, kl_per_dimension:
     kl = {} if kl_per_dimension is None else {"kl_per_dimension": kl_per_dimension.mean(axis=0)}
     np.savez(folder / "arrays.npz", **kl, **pictures)
     if grids.showable(pictures["originals"].shape[1:]):
-        grids.save_png(folder / "reconstructions.png", grids.pairs(**pictures, columns=COLUMNS))
+        grids.save_png(folder / "reconstructions.png", grids.comparison(**pictures, columns=COLUMNS))
     write_json(folder / "meta.json", meta)
+
+
+def _notes(run: Run) -> list[str]:
+    data = run.config.data
+    weighted = "" if data.corrupt.weight == 1 else WEIGHT_NOTE.format(data.corrupt.weight)
+    bound = weighted or NOTES[run.steps.bound]
+    notes = (bound, BINARIZATION_NOTES[data.binarization], CORRUPTION_NOTES[data.corrupt.kind])
+    return [note for note in notes if note]
 
 
 def _figure(name: str, values: np.ndarray) -> dict:

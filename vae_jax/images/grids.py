@@ -1,12 +1,14 @@
 """Grids of pictures for people to look at: uint8 RGB arrays, and PNG files of them."""
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from vae_jax.errors import UserError
+from vae_jax.images.lettering import with_captions, with_row_names
 
 LINE = 2  # pixels between the pictures of a grid, and between an original and its reconstruction
 GROUP = 12  # pixels between pairs
@@ -26,22 +28,43 @@ def to_uint8(images: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(images.astype(np.float32), 0, 1) * 255).astype(np.uint8)
 
 
-def grid(images: np.ndarray, columns: int, *, min_side: int = 64) -> np.ndarray:
+def grid(images: np.ndarray, columns: int, *, captions: Sequence[str] = (), min_side: int = 64) -> np.ndarray:
     """Pictures [N,H,W,C] in [0,1], C 1 or 3, side by side in reading order: uint8 [h,w,3].
 
-    Each is enlarged by the smallest whole factor that makes its shorter side `min_side` pixels or more.
+    Each is enlarged by the smallest whole factor that makes its shorter side `min_side` pixels or more, and stands
+    above its caption where there are any.
     """
-    return _mosaic(_tiles(images, min_side), columns, gap=LINE)
+    return _mosaic(_captioned(_tiles(images, min_side), captions), columns, gap=LINE)
 
 
 def pairs(originals: np.ndarray, reconstructions: np.ndarray, columns: int, *, min_side: int = 64) -> np.ndarray:
     """Each original [N,H,W,C] with its reconstruction right below it, the pairs set apart: uint8 [h,w,3]."""
-    if len(originals) != len(reconstructions):
-        raise ValueError(f"{len(originals)} originals and {len(reconstructions)} reconstructions are not pairs")
-    above, below = _tiles(originals, min_side), _tiles(reconstructions, min_side)  # [N,h,w,3] each
-    n, _, width, _ = above.shape
-    line = np.full((n, LINE, width, 3), WHITE, np.uint8)
-    return _mosaic(np.concatenate([above, line, below], axis=1), columns, gap=GROUP)
+    return _mosaic(_stacks([_tiles(originals, min_side), _tiles(reconstructions, min_side)]), columns, gap=GROUP)
+
+
+def named_rows(
+    rows: Mapping[str, np.ndarray], columns: int, *, captions: Sequence[str] = (), min_side: int = 64
+) -> np.ndarray:
+    """Pictures that belong together, [N,H,W,C] under each name, right below each other: uint8 [h,w,3].
+
+    The names stand at the left of their rows, the captions, where there are any, below what belongs together.
+    """
+    tiles = [_tiles(images, min_side) for images in rows.values()]
+    stacks = _captioned(_stacks(tiles), captions)  # [N,h,w,3]
+    n, height, _, _ = stacks.shape
+    side = tiles[0].shape[1]
+    tops = range(0, -(-n // columns) * (height + GROUP), height + GROUP)
+    names = [(top + i * (side + LINE) + side // 2, name) for top in tops for i, name in enumerate(rows)]
+    return with_row_names(_mosaic(stacks, columns, gap=GROUP), names)
+
+
+def comparison(
+    originals: np.ndarray, reconstructions: np.ndarray, *, columns: int, seen: np.ndarray | None = None
+) -> np.ndarray:
+    """Each original [N,H,W,C] above its reconstruction; what the net has `seen`, if that is another, between them."""
+    if seen is None:
+        return pairs(originals, reconstructions, columns)
+    return named_rows({"original": originals, "seen": seen, "reconstruction": reconstructions}, columns)
 
 
 def save_png(path: str | os.PathLike, array: np.ndarray) -> None:
@@ -63,6 +86,17 @@ def _tiles(images, min_side):
     factor = -(-min_side // min(height, width))
     tiles = np.broadcast_to(to_uint8(images), (n, height, width, 3))
     return tiles.repeat(factor, axis=1).repeat(factor, axis=2)
+
+
+def _captioned(tiles, captions):
+    return with_captions(tiles, captions) if captions else tiles
+
+
+def _stacks(rows):
+    """Tiles [N,h,w,3] of several rows, a line apart below each other: uint8 [N,h',w,3]."""
+    n, _, width, _ = rows[0].shape
+    line = np.full((n, LINE, width, 3), WHITE, np.uint8)
+    return np.concatenate([rows[0], *(part for row in rows[1:] for part in (line, row))], axis=1)
 
 
 def _mosaic(tiles, columns, *, gap):

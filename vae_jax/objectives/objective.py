@@ -20,7 +20,7 @@ class Losses:
     """All [B], nats summed over pixels and latent dimensions."""
 
     loss: jax.Array  # what training minimises
-    reconstruction: jax.Array  # −log p(x|z)
+    reconstruction: jax.Array  # −log p(x|z), each pixel times its weight where there is one
     kl: jax.Array  # KL(q ‖ p), unweighted
     bound: jax.Array  # −reconstruction − kl; an ELBO only where `bound_name` says so
 
@@ -29,8 +29,11 @@ def bound_name(config: ConfigDict, shape: tuple[int, ...]) -> str:
     """What −reconstruction − KL is for data of `shape`: "elbo", "bernoulli_bound" or only a "loss".
 
     It is an ELBO where the likelihood is a normalised density of the data as they are: Bernoulli on binarised images,
-    Gaussian and Laplace on pixels. Bernoulli on grey images is a bound for dynamically binarised ones.
+    Gaussian and Laplace on pixels. Bernoulli on grey images is a bound for dynamically binarised ones. That q was shown
+    a corrupted picture changes none of this, as any q(z) gives a bound; weights of pixels other than 1 make it a loss.
     """
+    if config.data.corrupt.weight != 1:
+        return LOSS
     binary = config.data.binarization != "none"
     if config.model.posterior == "point":
         return LOSS
@@ -54,13 +57,21 @@ def weights_at(final: dict[str, jax.Array], step: jax.Array, objective: ConfigDi
     }
 
 
-def losses(output: Output, x: jax.Array, weight: dict[str, jax.Array], *, free_bits: float) -> Losses:
+def losses(
+    output: Output,
+    x: jax.Array,
+    weight: dict[str, jax.Array],
+    *,
+    free_bits: float,
+    pixel_weight: jax.Array | None = None,
+) -> Losses:
     """−log p(x|z) + β·|Σ_j max(KL_j, λ) − C| for one sample z per example of x [B, ...].
 
     β: Higgins et al. (2017); λ, the free bits of one dimension: Kingma et al. (2016), here per example; C, the
-    capacity: Burgess et al. (2018). With λ = C = 0 and β = 1 this is the negative ELBO.
+    capacity: Burgess et al. (2018). With λ = C = 0 and β = 1 this is the negative ELBO, unless a `pixel_weight`, which
+    broadcasts against x, counts some of its pixels more than others.
     """
-    reconstruction = -output.likelihood.log_prob(x)
+    reconstruction = -output.likelihood.log_prob(x, pixel_weight)
     kl_per_dimension = distributions.kl(output.posterior, output.prior)  # [B, Z]
     kl = kl_per_dimension.sum(axis=-1)
     counted = jnp.maximum(kl_per_dimension, free_bits).sum(axis=-1)

@@ -15,12 +15,18 @@ from PIL import Image
 from vae_jax.errors import UserError
 from vae_jax.images import grids
 from vae_jax.report import figures
+from vae_jax.report.data_text import facts, tables
 from vae_jax.report.text import config_rows, number, plus_minus
 from vae_jax.writer import read_metrics
 
 COLUMNS = 8
 SHOWN = 64  # pictures of a grid at most; a page of large photographs would be heavy with more
 SMALL = 64  # pixels of a side below which pictures were enlarged and must stay sharp
+DATA_PICTURES = {
+    "examples": "The first training examples, as a training step takes them.",
+    "mean": "The mean of all training examples, and the standard deviation of their pixels.",
+    "attributes": "Bar chart of the share of the training examples that have each attribute.",
+}
 CURVES = {
     "loss": ("Loss (lower is better)", "per example"),
     "elbo": ("ELBO (higher is better)", "nats per example"),
@@ -45,6 +51,7 @@ def write_report(workdir: Path) -> Path:
         config_rows=config_rows(_as_used(run["config"])),
         whole_config=json.dumps(run["config"], indent=2, ensure_ascii=False),
         curves=curve_pictures(_by_split(read_metrics(workdir))),
+        data=_data(workdir / "studies" / "data"),
         evaluation=_evaluation(workdir / "studies" / "evaluation"),
         samples=read_samples(workdir / "studies" / "sample"),
         commands={mode: _command(mode, workdir) for mode in ("eval", "sample")},
@@ -76,9 +83,10 @@ def write_page(workdir: Path, html: str) -> Path:
 
 
 def _as_used(config):
-    """The config without the epochs where a number of steps stands instead of them."""
+    """The config without the epochs where a number of steps stands instead of them, nor a corruption of no kind."""
     unused = {"epochs"} if config["train"]["steps"] else {"steps"}
-    return {**config, "train": {name: value for name, value in config["train"].items() if name not in unused}}
+    data = {name: value for name, value in config["data"].items() if name != "corrupt" or value["kind"] != "none"}
+    return {**config, "data": data, "train": {name: v for name, v in config["train"].items() if name not in unused}}
 
 
 def _by_split(records):
@@ -102,6 +110,21 @@ def curve_pictures(series: Mapping[str, Sequence[Mapping]]) -> list[dict]:
     return pictures
 
 
+def _data(folder):
+    """What the summary of the data says, with its pictures; None if there is none."""
+    if not (folder / "meta.json").exists():
+        return None
+    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    pictures = {alt: folder / f"{name}.png" for name, alt in DATA_PICTURES.items()}
+    return {
+        "facts": facts(meta),
+        "tables": tables(meta),
+        "pictures": [
+            {"src": _uri("image/png", path.read_bytes()), "alt": alt} for alt, path in pictures.items() if path.exists()
+        ],
+    }
+
+
 def _evaluation(folder):
     """meta.json of the evaluation, with its pictures; None if there was none."""
     if not (folder / "meta.json").exists():
@@ -109,11 +132,13 @@ def _evaluation(folder):
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     with np.load(folder / "arrays.npz") as arrays:
         meta["kl_bars"] = meta["pairs"] = None
+        meta["corrupted"] = "seen" in arrays
         if "kl_per_dimension" in arrays:
             meta["kl_bars"] = _svg_uri(figures.kl_bars(arrays["kl_per_dimension"]))
         if "originals" in arrays and grids.showable(arrays["originals"].shape[1:]):
-            originals, reconstructions = (arrays[name][: SHOWN // 2] for name in ("originals", "reconstructions"))
-            meta["pairs"] = _png(grids.pairs(originals, reconstructions, COLUMNS), originals)
+            names = [name for name in ("originals", "seen", "reconstructions") if name in arrays]
+            pictures = {name: arrays[name][: SHOWN // 2] for name in names}
+            meta["pairs"] = _png(grids.comparison(**pictures, columns=COLUMNS), pictures["originals"])
     return meta
 
 
@@ -138,7 +163,7 @@ def _png(array, images):
     file = io.BytesIO()
     Image.fromarray(array).save(file, format="PNG", optimize=True)
     return {
-        "src": "data:image/png;base64," + base64.b64encode(file.getvalue()).decode(),
+        "src": _uri("image/png", file.getvalue()),
         "width": array.shape[1],
         "height": array.shape[0],
         "enlarged": min(images.shape[1:3]) < SMALL,
@@ -146,4 +171,8 @@ def _png(array, images):
 
 
 def _svg_uri(svg):
-    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+    return _uri("image/svg+xml", svg.encode())
+
+
+def _uri(kind, content):
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

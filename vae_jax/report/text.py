@@ -6,7 +6,10 @@ from collections.abc import Mapping
 MAIN = {
     "data.source": "Data",
     "data.image_size": "Height, width",
+    "data.flip": "Flipped by chance",
     "data.binarization": "Binarization",
+    "data.dequantize": "Dequantized",
+    "data.corrupt": "Corruption",
     "model.encoder": "Encoder",
     "model.decoder": "Decoder",
     "model.latent": "Latent dimensions",
@@ -30,7 +33,7 @@ def config_rows(config: Mapping) -> list[tuple[str, str]]:
         value = config
         for part in path.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
-        if value not in (None, "", [], {}):
+        if value is not False and value not in (None, "", [], {}):
             rows.append((label, _setting(value)))
     return rows
 

@@ -1,0 +1,156 @@
+"""Decoded pictures on disk: fitted once, from then on read by one gather from a memory-mapped file. Imports no jax.
+
+A cache is a folder below `data.cache_dir`: `pixels` (raw, one picture after the other), `index.npz` (what it holds,
+and the columns) and `left_out.txt`. It is never changed once it is there.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from vae_jax.data.building import ABOUT, INDEX, LEFT_OUT, PIXELS, build
+from vae_jax.data.fit import Fit
+from vae_jax.data.source import Features, Pictures, Provenance, Source, Subset, rows
+from vae_jax.errors import UserError
+
+FORMAT = 1  # goes up with any change of what is cached for the same pictures
+READ = 2**24  # bytes that are summed at once
+NAMED = 20  # pictures that are named where too many are left out
+NAMED_IN_PASSING = 3
+
+
+class DamagedCacheError(Exception):
+    """A cache whose files are not what was written; the message says which."""
+
+
+class CachedSource:
+    """All pictures of a cache, of every split; `about` is what its index says. A pickled one is opened again.
+
+    `place` is where the pictures are that it was built from.
+    """
+
+    def __init__(self, folder: Path, place: str):
+        with open(folder / INDEX, "rb") as file, np.load(file) as index:
+            self.about = json.loads(index[ABOUT].tobytes())
+            self.columns = {name: index[name] for name in index.files if name != ABOUT}
+        shape, dtype = tuple(self.about["shape"]), np.dtype(self.about["dtype"])
+        self.features = Features(shape, dtype, tuple(self.about["classes"]), tuple(self.about["attributes"]))
+        shape = (self.about["count"], *shape)
+        # A plain array over the map: indexing np.memmap itself costs far more. Nothing can't be mapped.
+        self._pixels = np.asarray(np.memmap(folder / PIXELS, dtype, "r", shape=shape)) if len(self) else np.empty(shape)
+        self.folder, self.place = folder, place
+        left_out = tuple((name, reason) for name, reason in self.about["left_out"])
+        self.provenance = (Provenance(place, str(folder), self.about["pictures"], left_out),)
+
+    def __reduce__(self):
+        return CachedSource, (self.folder, self.place)
+
+    def __len__(self) -> int:
+        return self.about["count"]
+
+    def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        return {"image": self._pixels[indices]} | rows(self.columns, indices)
+
+
+def cached(splits: Mapping[str, Pictures], fit: Fit, *, cache_dir: str, max_broken: float) -> dict[str, Source]:
+    """The splits, decoded and fitted: from their cache, which is built where there is none yet or it is damaged.
+
+    A picture that is there twice stays in the test split rather than in the validation or training split, so that
+    nothing tested was trained on. UserError where more than a share `max_broken` of all pictures had to be left out.
+    """
+    folder = Path(cache_dir).expanduser() if cache_dir else _default_folder()
+    ordered = {name: splits[name] for name in sorted(splits, key=["test", "validation", "train"].index)}
+    source = _open_or_build(ordered, fit, folder / _key(ordered, fit))
+    _tell_left_out(source.about["left_out"], source.about["pictures"], max_broken, source.folder)
+    return {name: Subset(source, np.arange(*source.about["splits"][name])) for name in splits}
+
+
+def _default_folder():
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vae_jax" / "data"
+
+
+def _key(splits, fit):
+    collections = [[name, pictures.fingerprint, pictures.unique] for name, pictures in splits.items()]
+    return hashlib.sha256(json.dumps([FORMAT, repr(fit), collections]).encode()).hexdigest()[:16]
+
+
+def _open_or_build(splits, fit, folder):
+    place = next(iter(splits.values())).place
+    if source := _open(folder, place):
+        return source
+    with _lock(folder):
+        if source := _open(folder, place):  # another run has built it in the meantime
+            return source
+        shutil.rmtree(folder, ignore_errors=True)  # a damaged one
+        build(splits, fit, folder)
+        return CachedSource(folder, place)
+
+
+def _open(folder, place):
+    """The cache, all of it verified; None where there is none, or it is damaged, which is said."""
+    if not folder.is_dir():
+        return None
+    try:
+        source = CachedSource(folder, place)
+        _verify(folder / PIXELS, source.about["crc32"])
+    except Exception as error:  # a damaged index makes numpy, zipfile and json raise errors of every kind
+        _say(f"the cache {folder} is damaged ({error}); it is built again")
+        return None
+    return source
+
+
+def _verify(path, expected):
+    """Reads the file by readinto, not through the map, whose pages would count as this process's memory."""
+    crc, buffer = 0, memoryview(bytearray(READ))
+    with open(path, "rb", buffering=0) as file:
+        while size := file.readinto(buffer):
+            crc = zlib.crc32(buffer[:size], crc)
+    if crc != expected:
+        raise DamagedCacheError(f"its pixels have the checksum {crc:08x}, not {expected:08x}")
+
+
+@contextlib.contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """One builder at a time; the lock goes with its process, however that ends."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = open(folder.with_suffix(".lock"), "w")  # noqa: SIM115 (closed below)
+    except OSError as error:
+        raise UserError(
+            f"data.cache_dir is {str(folder.parent)!r}, where nothing can be written ({error.strerror}); name another."
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _say(f"another run is building the cache {folder}; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _tell_left_out(left_out, pictures, max_broken, folder):
+    if not left_out:
+        return
+    too_many = len(left_out) > max_broken * pictures
+    first = left_out[: NAMED if too_many else NAMED_IN_PASSING]
+    named = "; ".join(f"{name}: {reason}" for name, reason in first)
+    rest = f"; all of them stand in {folder / LEFT_OUT}" if len(left_out) > len(first) else ""
+    told = f"{len(left_out):,} of {pictures:,} pictures can't be used ({named}{rest})"
+    if too_many:
+        raise UserError(
+            f"{told}, more than data.max_broken={max_broken} allows; mend or remove them, or allow more of them."
+        )
+    _say(f"{told}; they are left out")
+
+
+def _say(text):
+    print(text, file=sys.stderr, flush=True)
