@@ -16,6 +16,7 @@ from vae_jax.data.transforms import prepare
 from vae_jax.evaluation.held_out import over_split
 from vae_jax.evaluation.sampling import draw
 from vae_jax.run import open_run
+from vae_jax.steps import evaluation_keys
 
 COUNT = 100  # no multiple of any batch size below
 SETTINGS = {"1": (1, 1), "7": (7, 1), "64": (64, 1), "8 on 8 devices": (8, 8), "56 on 8 devices": (56, 8)}
@@ -70,7 +71,7 @@ def evaluation_noise(runs, batch_size, devices):
 
     @jax.jit
     def noise(batch):
-        keys = run.steps._evaluation_keys(batch)
+        keys = evaluation_keys(run.config.seed, batch)
         zeros = np.zeros((batch_size, 3), np.float32)
         return {
             "noise": distributions.Normal(zeros, zeros).sample(keys),

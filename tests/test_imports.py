@@ -14,15 +14,17 @@ ROOT = Path(vae_jax.__file__).parent
 
 # From the bottom up. A module imports only from lines below its own, or from its own package.
 LAYERS = (
-    ("errors", "rng", "progress"),
+    ("errors", "rng", "progress", "axis"),
     ("distributions", "nn", "mesh", "checkpoint", "writer", "images", "state", "optimizer"),
     ("data", "models"),
     ("objectives", "validation"),
     ("config",),
     ("steps",),
     ("run",),
+    ("replicas",),
     ("evaluation", "pretrained"),
     ("studies", "report", "inference"),
+    ("recording",),
     ("train",),
     ("commands",),
     ("main",),

@@ -129,6 +129,15 @@ def test_compilations_are_noticed():
         ("seed=99999999999999999999", ["seed", "99999999999999999999"]),
         ("data.seed=99999999999999999999", ["data.seed", "99999999999999999999"]),
         ("dtype=float16", ["dtype", "'float16'", "bfloat16"]),
+        ("train.replicas=3", ["train.replicas", "group"]),
+        ("train.replicas.kl=4", ["train.replicas.kl", "'4'", "a tuple"]),
+        ("train.replicas.kl=(1,-2)", ["train.replicas, kl=-2.0", "objective.kl is -2.0", "0 or more"]),
+        ("train.replicas.kl=(1,'a')", ["train.replicas.kl", "(1, 'a')", "numbers"]),
+        ("train.replicas.seed=(1,1.5)", ["train.replicas.seed", "(1, 1.5)", "integers"]),
+        ("train.replicas.seed=(1,-1)", ["train.replicas, seed=-1", "seed is -1"]),
+        ("train.replicas.seed=(1,2,1)", ["train.replicas", "seed=1 twice"]),
+        ("train.replicas.beta=(1,2)", ["train.replicas.beta", "kl"]),
+        ("train.replica_axis=pmap", ["train.replica_axis", "'pmap'", "vmap"]),
         ("model.encoder.kernel=0", ["model.encoder.kernel", "0"]),
         ("model.encoder.kernel=(3,3,3)", ["model.encoder.kernel", "3 entries", "2 channels"]),
         ("model.encoder.family=cnn", ["family", "'cnn'", "conv"]),
@@ -138,6 +147,19 @@ def test_compilations_are_noticed():
 def test_a_wrong_override(mistake, argument, words):
     said = mistake(f"--config={DIGITS}", f"--config.{argument}", "--config.eval.importance_samples=0")
     assert [word for word in words if word not in said] == [], said
+
+
+def test_replicas_need_a_value_each_in_every_tuple(mistake):
+    arguments = ["train.replicas.kl=(1,2)", "train.replicas.seed=(1,2,3)"]
+    said = mistake(f"--config={DIGITS}", *(f"--config.{argument}" for argument in arguments))
+    assert "train.replicas.seed has 3, train.replicas.kl has 2 values" in said
+
+
+def test_replicas_of_an_autoencoder_have_no_kl(mistake, file):
+    said = mistake(
+        file("config.model.posterior = 'point'", "config.objective.kl = 0.0", "config.train.replicas.kl = (0, 1)")
+    )
+    assert "train.replicas, kl=1.0: objective.kl is 1.0 with model.posterior='point'" in said
 
 
 @pytest.mark.parametrize(

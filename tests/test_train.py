@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from absl import flags
 
-from vae_jax import main
+from vae_jax import main, recording
 from vae_jax.checkpoint import Checkpoints
 from vae_jax.config import default_config
 from vae_jax.data.order import Order
@@ -194,7 +194,7 @@ def test_divergence_through_the_command_line_is_one_sentence_and_exit_code_1(tmp
     said = capfd.readouterr().err
     assert ended.value.code == 1
     assert "Traceback" not in said
-    assert said.splitlines()[-1].startswith("Training stopped: step ")
+    assert said.splitlines()[-1].startswith("Training of experiment stopped: step ")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
@@ -230,8 +230,7 @@ def test_a_signal_saves_and_the_same_command_resumes(tmp_path, number):
 def test_a_signal_at_any_moment_is_followed_by_a_save(tmp_path, monkeypatch, moment):
     """Step 12 is an evaluation step and no checkpoint step, and its evaluation is made not to be the best."""
     run = open_run(tmp_path, "test", config(checkpoint_every=24, eval_every=4))
-    module = sys.modules["vae_jax.train"]
-    original, calls = module.held_out_means, []
+    original, calls = recording.held_out_means, []
 
     def stop(*args):
         calls.append(args)
@@ -240,12 +239,13 @@ def test_a_signal_at_any_moment_is_followed_by_a_save(tmp_path, monkeypatch, mom
         return {**original(*args), "loss": float(len(calls))}
 
     if moment == "before the first step":
-        first_state = module._first_state
+        module = sys.modules["vae_jax.train"]
+        first_states = module._first_states
         monkeypatch.setattr(
-            module, "_first_state", lambda *args: (os.kill(os.getpid(), signal.SIGTERM), first_state(*args))[1]
+            module, "_first_states", lambda *args: (os.kill(os.getpid(), signal.SIGTERM), first_states(*args))[1]
         )
     else:
-        monkeypatch.setattr(module, "held_out_means", stop)
+        monkeypatch.setattr(recording, "held_out_means", stop)
     result = train(run)
     assert not result.finished
     step = 0 if moment == "before the first step" else 12

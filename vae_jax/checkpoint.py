@@ -99,12 +99,11 @@ class Checkpoints:
             force=True,
         )
 
-    def restore(self, abstract: Any, which: str, *, discard: bool = False) -> Restored:
+    def restore(self, abstract: Any, which: str) -> Restored:
         """The tree of the checkpoint `which` ("newest", "best" or a step), with the shardings of `abstract`.
 
-        One that can't be read, or holds another model, is named aloud and the next older one is taken; with `discard`
-        the newer ones are set aside as STEP.broken, so that training can write those steps again. UserError where none
-        is left.
+        One that can't be read, or holds another model, is named aloud and the next older one is taken. UserError where
+        none is left.
         """
         candidates = self._candidates(which)
         for step in candidates:
@@ -113,13 +112,19 @@ class Checkpoints:
             except Exception as error:  # whatever a broken file raises; what it was is said
                 self._say(f"checkpoint {step} can't be used: {_first_line(error)}")
                 continue
-            if discard:
-                self._set_aside([s for s in self.steps() if s > step])
             return Restored(_unnamed(named, abstract), step)
         raise UserError(
             f"None of the checkpoints {', '.join(map(str, candidates))} can be read as this run's model; name another "
             f"with --checkpoint=STEP, or train again in another --workdir."
         )
+
+    def set_aside_after(self, step: int) -> None:
+        """Renames the checkpoints of later steps STEP.broken, so that training can write those steps again."""
+        later = [saved for saved in self.steps() if saved > step]
+        for saved in later:
+            _rename_broken(self._folder / str(saved))
+        if later:
+            self._checkpointer.reload()
 
     def _load(self, step: int, abstract: dict[str, Any]) -> dict[str, Any]:
         metadata = self._checkpointer.metadata(step)
@@ -141,11 +146,6 @@ class Checkpoints:
             if _checksum(leaf) != sums[name]:
                 raise ValueError(f"{name} is not what was written (checksum)")
         return named
-
-    def _set_aside(self, steps: list[int]) -> None:
-        for step in steps:
-            _rename_broken(self._folder / str(step))
-        self._checkpointer.reload()
 
     def close(self) -> None:
         """Waits for the checkpoint being written."""

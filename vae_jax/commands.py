@@ -13,13 +13,15 @@ from vae_jax.evaluation.evaluate import evaluate as evaluate_split
 from vae_jax.evaluation.held_out import evaluation_variables
 from vae_jax.evaluation.sampling import sample as sample_prior
 from vae_jax.mesh import make_mesh
+from vae_jax.replicas import Group, open_group, replica_values
+from vae_jax.report.comparison import write_comparison
 from vae_jax.report.data_summary import summarise
 from vae_jax.report.data_text import as_text
 from vae_jax.report.page import write_report
 from vae_jax.report.text import plus_minus
-from vae_jax.run import Record, Run, check_same_run, open_data, open_run, read_record, write_config
+from vae_jax.run import Record, Run, check_same_run, open_data, read_record, write_config
 from vae_jax.state import TrainState
-from vae_jax.train import train as train_run
+from vae_jax.train import train_together
 
 
 def saved_record(workdir: Path) -> Record:
@@ -31,35 +33,37 @@ def saved_record(workdir: Path) -> Record:
 
 
 def train(workdir: Path, name: str, config: ConfigDict, *, command: str) -> None:
-    """Trains, or resumes; then evaluates the test split, draws samples and writes the report."""
+    """Trains, or resumes; then evaluates the test split, draws samples and writes the report, of every replica."""
     _prepare_jax()
-    run = open_run(workdir, name, config)
-    check_same_run(run)
-    write_config(run, command)
-    trained = train_run(run)
-    if not trained.finished:
-        print(f"Stopped at step {int(trained.state.step)}, which is saved. The same command resumes it:\n  {command}")
+    group = _open_checked(workdir, name, config)
+    for run in group.folders:
+        write_config(run, command)
+    trained = train_together(group.runs)
+    if not all(each.finished for each in trained):
+        step = int(trained[0].state.step)
+        print(f"Stopped at step {step}, which is saved. The same command resumes it:\n  {command}")
         return
-    meta = evaluate_split(run, trained.state, split="test", checkpoint="newest")
-    _sample(run, trained.state, checkpoint="newest")
-    _print_figures(run, meta)
-    print(f"Report: {write_report(workdir)}")
+    for run, each in zip(group.runs, trained, strict=True):
+        meta = evaluate_split(run, each.state, split="test", checkpoint="newest")
+        _sample(run, each.state, checkpoint="newest")
+        _print_figures(run, meta)
+    report(workdir)
 
 
 def evaluate(workdir: Path, config: ConfigDict, *, split: str, checkpoint: str) -> None:
-    """Evaluates a checkpoint on a split and renews the report."""
-    run, state = _open_saved(workdir, config, checkpoint)
-    meta = evaluate_split(run, state, split=split, checkpoint=checkpoint)
-    _print_figures(run, meta)
-    print(f"Report: {write_report(workdir)}")
+    """Evaluates a checkpoint on a split, of every replica, and renews the report."""
+    for run in _open_saved(workdir, config):
+        meta = evaluate_split(run, restore(run, checkpoint), split=split, checkpoint=checkpoint)
+        _print_figures(run, meta)
+    report(workdir)
 
 
 def sample(workdir: Path, config: ConfigDict, *, checkpoint: str) -> None:
-    """Draws samples from a checkpoint and renews the report."""
-    run, state = _open_saved(workdir, config, checkpoint)
-    _sample(run, state, checkpoint=checkpoint)
-    print(f"{config.sample.count} samples: {run.study('sample')}")
-    print(f"Report: {write_report(workdir)}")
+    """Draws samples from a checkpoint, of every replica, and renews the report."""
+    for run in _open_saved(workdir, config):
+        _sample(run, restore(run, checkpoint), checkpoint=checkpoint)
+        print(f"{config.sample.count} samples: {run.study('sample')}")
+    report(workdir)
 
 
 def data(workdir: Path, name: str, config: ConfigDict) -> None:
@@ -76,8 +80,11 @@ def data(workdir: Path, name: str, config: ConfigDict) -> None:
 
 
 def report(workdir: Path) -> None:
-    """Writes the report of what the run folder holds."""
-    print(f"Report: {write_report(workdir)}")
+    """Writes the report of what the run folder holds; where it has replicas, one of each and one of all of them."""
+    replicas = replica_values(saved_record(workdir).config)
+    for replica in replicas:
+        write_report(workdir / replica)
+    print(f"Report: {write_comparison(workdir, replicas) if replicas else write_report(workdir)}")
 
 
 def restore(run: Run, checkpoint: str) -> TrainState:
@@ -86,11 +93,16 @@ def restore(run: Run, checkpoint: str) -> TrainState:
         return checkpoints.restore(run.steps.abstract_state(), checkpoint).tree
 
 
-def _open_saved(workdir: Path, config: ConfigDict, checkpoint: str) -> tuple[Run, TrainState]:
+def _open_saved(workdir: Path, config: ConfigDict) -> tuple[Run, ...]:
     _prepare_jax()
-    run = open_run(workdir, saved_record(workdir).name, config)
-    check_same_run(run)
-    return run, restore(run, checkpoint)
+    return _open_checked(workdir, saved_record(workdir).name, config).runs
+
+
+def _open_checked(workdir: Path, name: str, config: ConfigDict) -> Group:
+    group = open_group(workdir, name, config)
+    for run in group.folders:
+        check_same_run(run)
+    return group
 
 
 def _sample(run: Run, state: TrainState, *, checkpoint: str) -> None:

@@ -34,6 +34,7 @@ IDENTITY = (
     "objective",
     "optimizer",
     "train.batch_size",
+    "train.replicas",
     "dtype",
     "matmul_precision",
 )
@@ -111,6 +112,13 @@ def default_config() -> ConfigDict:
                 "log_every": config_dict.placeholder(int),  # steps; default: about an epoch, at most 100
                 "eval_every": config_dict.placeholder(int),  # steps; default: about an epoch, at least 100
                 "checkpoint_every": config_dict.placeholder(int),  # steps; default: as eval_every
+                # Many runs in one program: the values that replica 0, 1, ... has in the place of the config's one.
+                "replicas": {
+                    "seed": (),
+                    "kl": (),  # objective.kl
+                    "capacity": (),  # objective.capacity
+                },
+                "replica_axis": "auto",  # map | vmap | auto (map on the CPU)
             },
             "eval": {
                 "batch_size": 256,

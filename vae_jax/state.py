@@ -23,6 +23,7 @@ class TrainState:
     """`window` holds the sums of the steps since the last logged one, so that a resumed run logs the same means."""
 
     step: jax.Array  # int32, steps done
+    seed: jax.Array  # uint32, the run's: data to the compiled step, so that runs of other seeds share it
     variables: Variables
     opt_state: optax.OptState
     ema: Variables | None  # averaged variables, or None
@@ -31,11 +32,17 @@ class TrainState:
 
 
 def initial_state(
-    variables: Variables, optimizer: optax.GradientTransformation, *, ema: bool, metrics: tuple[str, ...]
+    variables: Variables,
+    optimizer: optax.GradientTransformation,
+    *,
+    seed: jax.Array,
+    ema: bool,
+    metrics: tuple[str, ...],
 ) -> TrainState:
     """The state before the first step."""
     return TrainState(
         step=jnp.int32(0),
+        seed=seed,
         variables=variables,
         opt_state=optimizer.init(variables.params),
         # A copy: a buffer that stands twice in a donated state is refused.

@@ -1,5 +1,6 @@
 """The jitted functions of a run: train, evaluate, encode, decode, reconstruct and sample, for one config and mesh."""
 
+import copy
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from vae_jax import distributions, rng
+from vae_jax.axis import choose_axis, over_replicas
 from vae_jax.data.transforms import Prepared, for_training, held_out
 from vae_jax.mesh import replicated
 from vae_jax.models.vae import VAE
@@ -30,25 +32,45 @@ class Steps:
     Training runs the nets in `config.dtype`; everything held out is computed in float32 with the final weights of
     the objective, BatchNorm's running statistics and one key an example, so that a figure depends neither on the
     batch size nor on the number of devices.
+
+    The seed and the weights of the objective are data to the compiled functions: see `for_replica`.
     """
 
     def __init__(self, config: ConfigDict, shape: tuple[int, ...], mesh: Mesh):
         self.config, self.shape, self.mesh = config, tuple(shape), mesh
         self.bound = objective.bound_name(config, self.shape)
-        self.weights = objective.weights(config.objective)
         self.optimizer = make_optimizer(config.optimizer)
         self._learning_rate = learning_rate(config.optimizer)
         self._train_graph = self._graph(jnp.dtype(config.dtype), training=True)
         self._eval_graph = self._graph(jnp.dtype("float32"), training=False)
         whole = replicated(mesh)
-        self.init = self._jit(self._init, out_shardings=whole)
-        self.train = self._jit(self._train, precision=config.matmul_precision, donate_argnums=0, out_shardings=whole)
-        self.evaluate = self._jit(self._evaluate, out_shardings=whole)
-        self.importance = self._jit(self._importance, static_argnames="samples", out_shardings=whole)
+        self._axis = choose_axis(config.train.replica_axis, mesh.devices.flat[0].platform)
+        in_training = {"precision": config.matmul_precision, "donate_argnums": 0, "out_shardings": whole}
+        self.train = self._jit(self._train, **in_training)
+        self.train_together = self._jit(self._train_together, **in_training)
         self.encode = self._jit(self._encode, out_shardings=whole)
         self.decode = self._jit(self._decode, out_shardings=whole)
         self.reconstruct = self._jit(self._reconstruct, out_shardings=whole)
         self.sample = self._jit(self._sample, out_shardings=whole)
+        self._seeded = {
+            "init": self._jit(self._init, out_shardings=whole),
+            "evaluate": self._jit(self._evaluate, out_shardings=whole),
+            "importance": self._jit(self._importance, static_argnames="samples", out_shardings=whole),
+        }
+        self._bind(config)
+
+    def for_replica(self, config: ConfigDict) -> "Steps":
+        """These functions, compiled once for both, for a config that differs in its seed and weights alone."""
+        other = copy.copy(self)
+        other._bind(config)
+        return other
+
+    def _bind(self, config: ConfigDict) -> None:
+        self.config, self.weights = config, objective.weights(config.objective)
+        self._seed = jnp.uint32(config.seed)
+        self.init, self.evaluate, self.importance = (
+            functools.partial(function, self._seed) for function in self._seeded.values()
+        )
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -61,15 +83,17 @@ class Steps:
         """Shapes, dtypes and shardings of the training state, without its values."""
         sharding = replicated(self.mesh)
         return jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), jax.eval_shape(self._init)
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+            jax.eval_shape(self._init, self._seed),
         )
 
-    def _init(self) -> TrainState:
+    def _init(self, seed: jax.Array) -> TrainState:
         """The state before the first step, a function of the seed alone."""
-        _, params, model_state = nnx.split(self._model(jnp.dtype(self.config.dtype)), nnx.Param, ...)
+        _, params, model_state = nnx.split(self._model(jnp.dtype(self.config.dtype), seed), nnx.Param, ...)
         return initial_state(
             Variables(params, model_state),
             self.optimizer,
+            seed=seed,
             ema=self.config.optimizer.ema > 0,
             metrics=self.metrics,
         )
@@ -92,10 +116,17 @@ class Steps:
             "learning_rate": jnp.float32(rate),
         }
 
+    def _train_together(
+        self, states: tuple[TrainState, ...], batches: Batch, weights: tuple[dict, ...]
+    ) -> tuple[tuple[TrainState, dict], ...]:
+        """`_train` of R replicas over batches [K, R, B, ...]: the new state and the report of each."""
+        own = [{name: array[:, replica] for name, array in batches.items()} for replica in range(len(states))]
+        return over_replicas(self._train, list(zip(states, own, weights, strict=True)), axis=self._axis)
+
     def _train_step(self, state: TrainState, batch: Batch, weights: dict) -> tuple[TrainState, dict]:
         config = self.config
-        x = for_training(batch, config.seed, config.data)
-        keys = rng.per_example(rng.stream(config.seed, "train", state.step), batch["example_id"])
+        x = for_training(batch, state.seed, config.data)
+        keys = rng.per_example(rng.stream(state.seed, "train", state.step), batch["example_id"])
         weight = objective.weights_at(weights, state.step, config.objective)
 
         def mean_loss(params):
@@ -110,6 +141,7 @@ class Steps:
         variables = Variables(optax.apply_updates(state.variables.params, updates), model_state)
         new = TrainState(
             step=state.step + 1,
+            seed=state.seed,
             variables=variables,
             opt_state=opt_state,
             ema=self._averaged(state, variables),
@@ -141,26 +173,23 @@ class Steps:
             named["kl"] = losses.kl
         return named if self.bound == objective.LOSS else {**named, self.bound: losses.bound}
 
-    def _evaluation_keys(self, batch: Batch) -> jax.Array:
-        return rng.per_example(rng.stream(self.config.seed, "evaluation"), batch["example_id"])
-
-    def _evaluate(self, variables: Variables, batch: Batch, weights: dict) -> dict[str, jax.Array]:
+    def _evaluate(self, seed: jax.Array, variables: Variables, batch: Batch, weights: dict) -> dict[str, jax.Array]:
         """The losses of each example [B], its posterior mean and, if it has a KL, that per dimension [B, Z]."""
         x = held_out(batch, self.config.data)
-        output = self._merge(variables)(x.seen, self._evaluation_keys(batch))
+        output = self._merge(variables)(x.seen, evaluation_keys(seed, batch))
         values = {**self._losses(output, x, weights), "latent_mean": output.posterior.mean}
         if "kl" in values:
             values["kl_per_dimension"] = distributions.kl(output.posterior, output.prior)
         return values
 
-    def _importance(self, variables: Variables, batch: Batch, *, samples: int) -> jax.Array:
+    def _importance(self, seed: jax.Array, variables: Variables, batch: Batch, *, samples: int) -> jax.Array:
         """−log p(x) [B] by K = `samples` draws from the posterior: −log 1/K Σ p(x, z_k)/q(z_k|x), nats.
 
         Burda et al. (2016), equation 8; an upper bound of −log p(x) in expectation. In chunks, for memory. Where the
         net sees a corrupted x, its posterior is the proposal still, and p is of the clean one.
         """
         x, model = held_out(batch, self.config.data), self._merge(variables)
-        keys = self._evaluation_keys(batch)
+        keys = evaluation_keys(seed, batch)
         posterior, prior = model.encode(x.seen), model.prior()
 
         def chunk(total, start):
@@ -198,8 +227,8 @@ class Steps:
     def _merge(self, variables: Variables) -> VAE:
         return nnx.merge(self._eval_graph, variables.params, variables.model_state, copy=True)
 
-    def _model(self, dtype: jnp.dtype) -> VAE:
-        rngs = nnx.Rngs(params=rng.stream(self.config.seed, "init"))
+    def _model(self, dtype: jnp.dtype, seed: jax.Array | int = 0) -> VAE:
+        rngs = nnx.Rngs(params=rng.stream(seed, "init"))
         return VAE(self.config.model.to_dict(), self.shape, dtype=dtype, rngs=rngs)
 
     def _graph(self, dtype: jnp.dtype, *, training: bool) -> nnx.GraphDef:
@@ -218,6 +247,11 @@ class Steps:
 
 def _finite(tree) -> jax.Array:
     return jnp.all(jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]))
+
+
+def evaluation_keys(seed: jax.Array | int, batch: Batch) -> jax.Array:
+    """The keys [B] of the noise under which a run of `seed` evaluates the examples of a batch."""
+    return rng.per_example(rng.stream(seed, "evaluation"), batch["example_id"])
 
 
 def _masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:

@@ -2,28 +2,21 @@
 
 import contextlib
 import dataclasses
-import math
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import jax
 
-from vae_jax.checkpoint import Checkpoints
+from vae_jax.data.order import Orders
 from vae_jax.data.pipeline import choose_delivery, train_batches
-from vae_jax.errors import DivergedError
-from vae_jax.evaluation.evaluate import held_out_means, reconstruction_grid
-from vae_jax.evaluation.held_out import evaluation_variables
-from vae_jax.evaluation.sampling import draw
-from vae_jax.images import grids
+from vae_jax.errors import UserError
+from vae_jax.progress import Progress
+from vae_jax.recording import Recorder
 from vae_jax.run import Run
 from vae_jax.state import TrainState
-from vae_jax.writer import Writer, cut_back
-
-PICTURES = 32
-COLUMNS = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,142 +28,140 @@ class Trained:
 
 
 def train(run: Run) -> Trained:
-    """Trains until `train.steps`, from the newest checkpoint if there is one.
+    """Trains one run, a group of one: see `train_together`."""
+    return train_together((run,))[0]
 
-    Raises DivergedError at the first step that is not finite; the checkpoints before it stay as they are.
+
+def train_together(runs: Sequence[Run]) -> tuple[Trained, ...]:
+    """Trains until `train.steps`, from the newest checkpoint that all runs have, if there is one.
+
+    The runs differ in seed and weights alone and share their compiled functions (`Steps.for_replica`). Raises
+    DivergedError at the first step of any of them that is not finite; the checkpoints before it stay as they are.
     """
-    total = run.config.train.steps
-    with Checkpoints(run.checkpoints, say=_say, clean=True) as checkpoints, _stop_signals() as stop:
-        state = _first_state(run, checkpoints)
-        step = int(state.step)
+    config, steps, total = runs[0].config, runs[0].steps, runs[0].config.train.steps
+    with contextlib.ExitStack() as stack:
+        recorders = [Recorder(run, stack) for run in runs]
+        stop = stack.enter_context(_stop_signals())
+        states = _first_states(recorders)
+        step = int(states[0].step)
         if step >= total:
-            return Trained(state, True)
-        cut_back(run.workdir, step, eval_every=run.config.train.eval_every)
-        delivery = choose_delivery(run.splits["train"], run.config.data.delivery, run.mesh)
+            return tuple(Trained(state, True) for state in states)
+        delivery = choose_delivery(runs[0].splits["train"], config.data.delivery, runs[0].mesh)
         _say(f"training steps {step} to {total}; data on the {delivery.name} ({delivery.reason})")
-        with (
-            Writer(run.workdir, total_steps=total, start_step=step) as writer,
-            contextlib.closing(_batches(run, step)) as batches,
-        ):
-            loop = _Loop(run, checkpoints, writer)
+        for recorder in recorders:
+            recorder.start(step, stack)
+        with Progress(total, start=step) as progress, contextlib.closing(_batches(runs, step)) as batches:
+            loop = _Loop(recorders, progress)
+            weights = tuple(run.steps.weights for run in runs)
             pending = None
             while step < total and not stop.is_set():
                 call = next(batches)
-                state, report = run.steps.train(state, call, run.steps.weights)
+                states, reports = zip(*steps.train_together(states, call, weights), strict=True)
                 step += len(call["mask"])
                 # Read one call late: the devices already work on the next call, and the host never waits for them.
                 if pending is not None:
                     loop.read(pending)
-                pending = report
+                pending = reports
                 if loop.is_due(step):
                     # A state is evaluated and saved only after its own report was found finite.
                     loop.read(pending)
                     pending = None
-                    loop.evaluate_and_save(state, step)
+                    loop.evaluate_and_save(states, step)
             # Here, and not in the loop: a signal may come at any moment, between two calls or during an evaluation.
             if pending is not None:
                 loop.read(pending)
-            checkpoints.save(step, state)
-    return Trained(state, step >= total and not stop.is_set())
+            for recorder, state in zip(recorders, states, strict=True):
+                recorder.checkpoints.save(step, state)
+    return tuple(Trained(state, step >= total and not stop.is_set()) for state in states)
 
 
 class _Loop:
     """What happens between the calls: reading reports, evaluating, saving; and the clock that leaves these out."""
 
-    def __init__(self, run: Run, checkpoints: Checkpoints, writer: Writer):
-        self.run, self.checkpoints, self.writer = run, checkpoints, writer
-        best = checkpoints.best()
-        self.best_loss = best[1] if best else math.inf
+    def __init__(self, recorders: Sequence[Recorder], progress: Progress):
+        self.recorders, self.progress, self.train = recorders, progress, recorders[0].run.config.train
         self.clock, self.clock_step = None, 0
 
     def is_due(self, step: int) -> bool:
-        train = self.run.config.train
+        train = self.train
         return step % train.eval_every == 0 or step % train.checkpoint_every == 0 or step >= train.steps
 
-    def read(self, report: dict) -> None:
-        """Fetches a call's report, which waits for that call; raises DivergedError, logs and shows progress."""
-        report = jax.device_get(report)
-        step, window = int(report["step"]), report["window"]
-        count = float(window["count"])
-        means = {name: float(window[name]) / count for name in self.run.steps.metrics if count}
-        if not report["ok"]:
-            raise DivergedError(self._divergence(step, report["failed"], means))
+    def read(self, reports: Sequence[dict]) -> None:
+        """Fetches a call's reports, which waits for that call; raises DivergedError, logs and shows progress."""
+        reports = jax.device_get(reports)
+        for recorder, report in zip(self.recorders, reports, strict=True):
+            recorder.check(report)
+        step = int(reports[0]["step"])
         rate = self._images_per_second(step)
-        if step % self.run.config.train.log_every == 0:
-            values = {**means, "learning_rate": float(report["learning_rate"])}
-            self.writer.scalars(step, "train", values | ({"images_per_second": rate} if rate else {}))
-        self.writer.progress(step, loss=means["loss"], images_per_second=rate)
+        if step % self.train.log_every == 0:
+            for recorder, report in zip(self.recorders, reports, strict=True):
+                recorder.log(step, report, rate)
+        losses = [recorder.means(report)["loss"] for recorder, report in zip(self.recorders, reports, strict=True)]
+        shown = f", {len(losses) * rate:,.0f} images/s" if rate else ""
+        self.progress.update(step, f"loss {' '.join(f'{loss:.5g}' for loss in losses)}{shown}")
 
-    def evaluate_and_save(self, state: TrainState, step: int) -> None:
-        """Evaluates at the evaluation steps, and saves at the checkpoint steps, at a new best and at the end."""
-        train, held_out_loss = self.run.config.train, None
+    def evaluate_and_save(self, states: Sequence[TrainState], step: int) -> None:
+        """Evaluates at the evaluation steps, and saves at the checkpoint steps, at a new best and at the end.
+
+        All runs save where one does, so that they always have a step in common to resume from.
+        """
+        train, losses = self.train, [None] * len(states)
         if step % train.eval_every == 0 or step >= train.steps:
-            held_out_loss = self._evaluate(state, step)
-        improved = held_out_loss is not None and held_out_loss < self.best_loss
-        if improved:
-            self.best_loss = held_out_loss
-        if improved or step >= train.steps or step % train.checkpoint_every == 0:
-            self.checkpoints.save(step, state, held_out_loss=held_out_loss)
+            losses = [recorder.evaluate(state, step) for recorder, state in zip(self.recorders, states, strict=True)]
+        improved = [recorder.improves(loss) for recorder, loss in zip(self.recorders, losses, strict=True)]
+        if any(improved) or step >= train.steps or step % train.checkpoint_every == 0:
+            for recorder, state, loss in zip(self.recorders, states, losses, strict=True):
+                recorder.checkpoints.save(step, state, held_out_loss=loss)
         self.clock = None
 
-    def _evaluate(self, state: TrainState, step: int) -> float:
-        run = self.run
-        variables = evaluation_variables(state, ema=run.config.eval.ema)
-        means = held_out_means(run, variables, "validation")
-        self.writer.scalars(step, "validation", {name: v for name, v in means.items() if math.isfinite(v)})
-        if grids.showable(run.steps.shape):
-            pictures = reconstruction_grid(run, variables, "validation", count=PICTURES)
-            samples = draw(run.steps, variables, PICTURES, seed=0, batch_size=run.config.eval.batch_size)["samples"]
-            self.writer.images(step, "reconstructions", grids.comparison(**pictures, columns=COLUMNS))
-            self.writer.images(step, "samples", grids.grid(samples, COLUMNS))
-        return means["loss"]
-
     def _images_per_second(self, step: int) -> float:
-        """Since the first report after the last pause; 0 until there is a second one."""
+        """Of each replica, since the first report after the last pause; 0 until there is a second one."""
         now = time.perf_counter()
         if self.clock is None:
             self.clock, self.clock_step = now, step
             return 0.0
-        return (step - self.clock_step) * self.run.config.train.batch_size / (now - self.clock)
+        return (step - self.clock_step) * self.train.batch_size / (now - self.clock)
 
-    def _divergence(self, step: int, failed: dict, means: dict) -> str:
-        bad = ", ".join(f"{name} {float(value)}" for name, value in failed.items() if not math.isfinite(value))
-        good = ", ".join(f"{name} {value:.6g}" for name, value in means.items()) or "none since the last log"
-        steps = self.checkpoints.steps()
-        kept = f"{self.run.checkpoints / str(steps[-1])}" if steps else "there is none"
-        return (
-            f"Training stopped: step {step + 1} was not finite ({bad or 'loss, gradient or parameters'}). "
-            f"Means up to step {step}: {good}. Last good checkpoint: {kept}. "
-            "A lower optimizer.learning_rate or optimizer.clip_norm=1, in a new "
-            f"--workdir, may help."
+
+def _first_states(recorders: Sequence[Recorder]) -> tuple[TrainState, ...]:
+    """The states of the newest step of which all runs have a good checkpoint, else those before the first step."""
+    steps = [recorder.checkpoints.steps() for recorder in recorders]
+    common = set.intersection(*map(set, steps))
+    while common:
+        abstract, newest = recorders[0].run.steps.abstract_state(), str(max(common))
+        restored = [recorder.checkpoints.restore(abstract, newest) for recorder in recorders]
+        oldest = min(each.step for each in restored)
+        if all(each.step == oldest for each in restored):
+            _say(f"resuming at step {oldest}")
+            return tuple(each.tree for each in restored)
+        common = {step for step in common if step <= oldest}  # one was broken: none may be ahead of it
+    if all(steps):
+        had = "; ".join(f"{r.run.name}: {', '.join(map(str, s))}" for r, s in zip(recorders, steps, strict=True))
+        raise UserError(
+            f"There is no step of which all replicas have a good checkpoint ({had}); resume each alone, with "
+            f"--workdir={recorders[0].run.workdir} and so on, or train again in another --workdir."
         )
+    # Where some have one, the others were stopped in their first save.
+    return tuple(recorder.run.steps.init() for recorder in recorders)
 
 
-def _first_state(run: Run, checkpoints: Checkpoints) -> TrainState:
-    if not checkpoints.steps():
-        return run.steps.init()
-    restored = checkpoints.restore(run.steps.abstract_state(), "newest", discard=True)
-    _say(f"resuming at step {restored.step}")
-    return restored.tree
-
-
-def _batches(run: Run, step: int) -> Iterator[dict]:
+def _batches(runs: Sequence[Run], step: int) -> Iterator[dict]:
     """Calls from `step` on; a first short one where a run of another K was stopped between this K's boundaries."""
-    per_call = run.config.train.steps_per_call
+    per_call = runs[0].config.train.steps_per_call
     short = -step % per_call
     if short:
-        with contextlib.closing(_batches_of(run, step, short)) as batches:
+        with contextlib.closing(_batches_of(runs, step, short)) as batches:
             yield next(batches)
-    with contextlib.closing(_batches_of(run, step + short, per_call)) as batches:
+    with contextlib.closing(_batches_of(runs, step + short, per_call)) as batches:
         yield from batches
 
 
-def _batches_of(run: Run, step: int, steps_per_call: int) -> Iterator[dict]:
-    config = run.config
+def _batches_of(runs: Sequence[Run], step: int, steps_per_call: int) -> Iterator[dict]:
+    config = runs[0].config
     return train_batches(
-        run.splits["train"],
-        run.order,
-        mesh=run.mesh,
+        runs[0].splits["train"],
+        Orders(tuple(run.order for run in runs)),
+        mesh=runs[0].mesh,
         steps_per_call=steps_per_call,
         start_step=step,
         delivery=config.data.delivery,

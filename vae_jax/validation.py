@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from ml_collections import ConfigDict
 
 import vae_jax.nn
+from vae_jax.axis import AXES
 from vae_jax.data.corruption import check_corruption
 from vae_jax.data.fit import check_crop
 from vae_jax.distributions import LOG_STDDEV_FLOOR
@@ -72,6 +73,7 @@ def _check_choices(config: ConfigDict) -> None:
         "model.output": ("sigmoid", "identity"),
         "optimizer.name": ("adam", "adamw", "sgd"),
         "optimizer.schedule": ("constant", "cosine"),
+        "train.replica_axis": AXES,
         "dtype": ("float32", "bfloat16"),
         "matmul_precision": ("default", "high", "highest"),
     }.items():

@@ -1,4 +1,4 @@
-"""What a run says while it trains: metrics.jsonl, TensorBoard, and its progress on the terminal."""
+"""What a run records while it trains: metrics.jsonl and TensorBoard."""
 
 import json
 import math
@@ -10,19 +10,15 @@ import numpy as np
 from tensorboardX import SummaryWriter
 
 from vae_jax.errors import UserError
-from vae_jax.progress import Progress
 
 METRICS = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
 
 
 class Writer:
-    """A context manager that records a run from `start_step` on; on resume, `cut_back` comes first.
+    """A context manager that records a run from `start_step` on; on resume, `cut_back` comes first."""
 
-    Progress is shown as by `Progress`.
-    """
-
-    def __init__(self, workdir: str | os.PathLike, *, total_steps: int, start_step: int = 0):
+    def __init__(self, workdir: str | os.PathLike, *, start_step: int = 0):
         workdir = Path(workdir)
         workdir.mkdir(parents=True, exist_ok=True)
         self._metrics = open(workdir / METRICS, "a")  # noqa: SIM115 (closed in __exit__)
@@ -30,13 +26,11 @@ class Writer:
         self._tensorboard = SummaryWriter(
             str(workdir / TENSORBOARD), purge_step=start_step + 1, filename_suffix=f".{start_step}"
         )
-        self._progress = Progress(total_steps, start=start_step)
 
     def __enter__(self) -> "Writer":
         return self
 
     def __exit__(self, *exception) -> None:
-        self._progress.__exit__()
         self._tensorboard.close()
         self._metrics.close()
 
@@ -54,15 +48,6 @@ class Writer:
     def images(self, step: int, name: str, array: np.ndarray) -> None:
         """Adds a picture, uint8 [h,w,3], to TensorBoard."""
         self._tensorboard.add_image(name, array, int(step), dataformats="HWC")
-
-    def progress(self, step: int, *, loss: float, images_per_second: float) -> None:
-        """Shows how far the run is; a rate of 0 is one that is not measured yet."""
-        rate = f", {images_per_second:,.0f} images/s" if images_per_second else ""
-        self._progress.update(step, f"loss {loss:.5g}{rate}")
-
-    def message(self, text: str) -> None:
-        """Prints a line to stderr, above the bar if there is one."""
-        self._progress.message(text)
 
 
 def read_metrics(workdir: str | os.PathLike) -> list[dict]:

@@ -207,7 +207,7 @@ def test_a_change_of_weights_compiles_nothing_anew(steps, batch):
         steps.evaluate(state.variables, batch, weight)
         state, _ = steps.train(state, batches, weight)
     # The state that `init` made and the one that `train` gave back must be the same to the cache too.
-    assert (steps.evaluate._cache_size(), steps.train._cache_size()) == (1, 1)
+    assert (steps.evaluate.func._cache_size(), steps.train._cache_size()) == (1, 1)
 
 
 def test_a_training_step_charges_the_beta_of_its_place_in_the_warm_up(steps, batch):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vae_jax.data.content import read_examples
-from vae_jax.data.order import Order
+from vae_jax.data.order import Order, Orders
 from vae_jax.data.source import Source
 
 ENDLESS = 2**40  # a length for what has no end
@@ -13,10 +13,13 @@ ENDLESS = 2**40  # a length for what has no end
 
 @dataclass(frozen=True)
 class Calls:
-    """Random access by call number: call c covers K = `steps_per_call` steps from `start_step + c * K` on."""
+    """Random access by call number: call c covers K = `steps_per_call` steps from `start_step + c * K` on.
+
+    Arrays are [K, B, ...], or [K, R, B, ...] where the order is that of R replicas.
+    """
 
     source: Source
-    order: Order
+    order: Order | Orders
     steps_per_call: int
     start_step: int
 

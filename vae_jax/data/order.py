@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +17,8 @@ TICKS = 2**16  # the parts of a place; float64 tells them apart for sets of mill
 class BatchIndices:
     """Which examples a batch holds, and in which epoch each of them is seen."""
 
-    indices: np.ndarray  # [B] int64
-    epoch: np.ndarray  # [B] int32
+    indices: np.ndarray  # [B] int64, or [R, B] of R replicas
+    epoch: np.ndarray  # as indices, int32
 
 
 @dataclass(frozen=True, eq=False)  # hashed by identity, as a key of `_epoch`
@@ -63,16 +64,34 @@ class Order:
         """The batch of `step`, counted from 0."""
         start = step * self.batch_size
         epoch, place = np.divmod(np.arange(start, start + self.batch_size), self.size)
-        indices = np.concatenate(
-            [
-                _epoch(self.size, self.seed, number, self.strata)[place[epoch == number]]
-                for number in np.unique(epoch).tolist()
-            ]
-        )
+        epochs = _epochs(self.size, self.seed, self.strata)
+        indices = np.concatenate([epochs(number)[place[epoch == number]] for number in np.unique(epoch).tolist()])
         return BatchIndices(indices, epoch.astype(np.int32))
 
 
-@functools.lru_cache(maxsize=2)  # a batch straddles two epochs at most
+@dataclass(frozen=True)
+class Orders:
+    """The orders of R replicas, each with its own seed."""
+
+    each: tuple[Order, ...]
+
+    @property
+    def batch_size(self) -> int:
+        """B, the same for all."""
+        return self.each[0].batch_size
+
+    def batch(self, step: int) -> BatchIndices:
+        """The batches [R, B] of `step`."""
+        batches = [order.batch(step) for order in self.each]
+        return BatchIndices(np.stack([b.indices for b in batches]), np.stack([b.epoch for b in batches]))
+
+
+@functools.lru_cache(maxsize=64)
+def _epochs(size: int, seed: int, strata: Strata | None) -> Callable[[int], np.ndarray]:
+    """`_epoch` of one order, for any epoch; it keeps the last two, as a batch straddles two at most."""
+    return functools.lru_cache(maxsize=2)(functools.partial(_epoch, size, seed, strata=strata))
+
+
 def _epoch(size: int, seed: int, epoch: int, strata: Strata | None) -> np.ndarray:
     """The examples at the places of an epoch [size] int64."""
     if strata is None:

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 
 from vae_jax.data.calls import Calls
 from vae_jax.data.content import read_all, read_examples
-from vae_jax.data.order import Order
+from vae_jax.data.order import Order, Orders
 from vae_jax.data.source import Source
 from vae_jax.errors import UserError
 from vae_jax.mesh import batch_sharding, check_batch_size, replicated, to_device
@@ -58,13 +58,20 @@ def choose_delivery(source: Source, delivery: str, mesh: Mesh) -> Delivery:
 
 
 def train_batches(
-    source: Source, order: Order, *, mesh: Mesh, steps_per_call: int, start_step: int, delivery: str, workers: int
+    source: Source,
+    order: Order | Orders,
+    *,
+    mesh: Mesh,
+    steps_per_call: int,
+    start_step: int,
+    delivery: str,
+    workers: int,
 ) -> Iterator[Batch]:
     """The batches of training calls, without end: item c covers K steps from `start_step + c * K` on.
 
     An item holds global arrays split over the devices along B: image [K, B, H, W, C] in the source's dtype,
     example_id [K, B] uint32, epoch [K, B] int32, mask [K, B] float32 and, if the source has them, label [K, B] int32.
-    They are bitwise the same for either delivery and any number of workers.
+    They are bitwise the same for either delivery and any number of workers. The Orders of R replicas put R after K.
 
     "device" reads the data set once and gathers every call from it on the devices. "host" reads and transfers each
     call while the one before is at work: on threads of this process for `workers=0`, else in that many processes,
@@ -98,7 +105,7 @@ def _evaluation(source, batch_size, mesh, count):
 
 
 def _gathered(calls, mesh):
-    sharding = batch_sharding(mesh, leading=1)
+    sharding = _call_sharding(calls, mesh)
     data = to_device(read_all(calls.source), replicated(mesh))
 
     @jax.jit(out_shardings=sharding)
@@ -117,7 +124,7 @@ def _fed(calls, mesh, workers):
     reading = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
     processes = grain.MultiprocessingOptions(num_workers=workers)
     reader = iter(grain.MapDataset.source(calls).to_iter_dataset(reading).mp_prefetch(processes))
-    sharding = batch_sharding(mesh, leading=1)
+    sharding = _call_sharding(calls, mesh)
     try:
         ready = to_device(next(reader), sharding)
         while True:
@@ -126,6 +133,11 @@ def _fed(calls, mesh, workers):
             ready = following
     finally:
         reader.close()
+
+
+def _call_sharding(calls, mesh):
+    """[K, B, ...] or [K, R, B, ...], split along B."""
+    return batch_sharding(mesh, leading=calls.plan(0)["mask"].ndim - 1)
 
 
 def _device_memory(mesh):

@@ -11,6 +11,8 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 # Okabe and Ito's colours, told apart with any colour vision; the markers tell the splits apart without colour.
 BLUE, VERMILLION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#5f6368"
 SPLITS = {"train": (BLUE, ""), "validation": (VERMILLION, "o"), "test": (GREEN, "s")}
+OTHERS = (BLUE, VERMILLION, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # of curves that are no splits
+MARKERS = "os^Dv<>P"
 STYLE = {
     "font.size": 11,
     "axes.titlesize": 12,
@@ -34,13 +36,14 @@ NAMED = 20  # more bars than these go without the numbers of their dimensions
 
 
 def curves(title: str, unit: str, points: Mapping[str, tuple[Sequence[int], Sequence[float]]]) -> str:
-    """One quantity over training steps as SVG: `points` holds (steps, values) of each split."""
+    """One quantity over training steps as SVG: `points` holds (steps, values) of each split, or of each run."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(5, 3.3), layout="constrained")
         axes = figure.add_subplot()
-        for split, (steps, values) in points.items():
-            color, marker = SPLITS.get(split, (GREY, "^"))
-            axes.plot(steps, values, color=color, marker=marker, markersize=4, linewidth=1.6, label=split)
+        for number, (name, (steps, values)) in enumerate(points.items()):
+            other = OTHERS[number % len(OTHERS)], MARKERS[number % len(MARKERS)]
+            color, marker = SPLITS.get(name, other)
+            axes.plot(steps, values, color=color, marker=marker, markersize=4, linewidth=1.6, label=name)
         axes.set(title=title, xlabel="step", ylabel=unit, ylim=_limits(points))
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
@@ -66,7 +69,7 @@ def kl_bars(kl_per_dimension: np.ndarray) -> str:
 
 
 def _limits(points):
-    """(low, high) that show every split's values but those of the first WARM_UP of the steps."""
+    """(low, high) that show every curve's values but those of the first WARM_UP of the steps."""
     last = max(max(steps) for steps, _ in points.values())
     settled = [
         v for steps, values in points.values() for s, v in zip(steps, values, strict=True) if s >= WARM_UP * last

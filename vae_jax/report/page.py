@@ -1,11 +1,11 @@
 """One static HTML page that tells a run: what it was, how it trained, and what the evaluation found."""
 
 import base64
-import importlib.resources
 import io
 import json
 import os
 import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jinja2
@@ -44,22 +44,36 @@ def write_report(workdir: Path) -> Path:
     workdir = Path(workdir)
     if not (workdir / "config.json").exists():
         raise UserError(f"{workdir} is not a run folder: it has no config.json.")
-    template = importlib.resources.files(__package__).joinpath("template.html").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(number=number, plus_minus=plus_minus)
     run = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
-    html = environment.from_string(template).render(
+    html = render(
+        "template.html",
         run=run,
         config_rows=config_rows(_as_used(run["config"])),
         whole_config=json.dumps(run["config"], indent=2, ensure_ascii=False),
-        curves=_curves(read_metrics(workdir)),
+        curves=curve_pictures(_by_split(read_metrics(workdir))),
         data=_data(workdir / "studies" / "data"),
         evaluation=_evaluation(workdir / "studies" / "evaluation"),
-        samples=_samples(workdir / "studies" / "sample"),
+        samples=read_samples(workdir / "studies" / "sample"),
         commands={mode: _command(mode, workdir) for mode in ("eval", "sample")},
     )
+    return write_page(workdir, html)
+
+
+def render(template: str, **values) -> str:
+    """The page of a template of this package."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(__package__, ""),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=number, plus_minus=plus_minus)
+    return environment.get_template(template).render(**values)
+
+
+def write_page(workdir: Path, html: str) -> Path:
+    """Writes workdir/report/index.html aside and renames it into place; returns its path."""
     path = workdir / "report" / "index.html"
     path.parent.mkdir(exist_ok=True)
     aside = path.with_name(path.name + ".part")
@@ -75,18 +89,22 @@ def _as_used(config):
     return {**config, "data": data, "train": {name: v for name, v in config["train"].items() if name not in unused}}
 
 
-def _curves(records):
-    """A picture of each quantity of CURVES that was recorded."""
+def _by_split(records):
+    """The records of each split, in the order of their first."""
+    return {split: [r for r in records if r["split"] == split] for split in dict.fromkeys(r["split"] for r in records)}
+
+
+def curve_pictures(series: Mapping[str, Sequence[Mapping]]) -> list[dict]:
+    """A picture of each quantity of CURVES in the records of `series`, with one curve for each of these."""
     pictures = []
     for name, (title, unit) in CURVES.items():
         points = {}
-        for record in records:
-            if name in record:
-                steps, values = points.setdefault(record["split"], ([], []))
-                steps.append(record["step"])
-                values.append(record[name])
+        for label, records in series.items():
+            steps = [record["step"] for record in records if name in record]
+            if steps:
+                points[label] = (steps, [record[name] for record in records if name in record])
         if points:
-            last = ", ".join(f"{split} {number(values[-1])}" for split, (_, values) in points.items())
+            last = ", ".join(f"{label} {number(values[-1])}" for label, (_, values) in points.items())
             alt = f"{title} over the training steps; last values: {last}."
             pictures.append({"src": _svg_uri(figures.curves(title, unit, points)), "alt": alt})
     return pictures
@@ -124,13 +142,13 @@ def _evaluation(folder):
     return meta
 
 
-def _samples(folder):
-    """meta.json of the samples, with their picture (None for vectors); None if none were drawn."""
+def read_samples(folder: Path, *, shown: int = SHOWN) -> dict | None:
+    """meta.json of the samples, with a picture of the first (None for vectors); None if none were drawn."""
     if not (folder / "meta.json").exists():
         return None
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     with np.load(folder / "arrays.npz") as arrays:
-        samples = arrays["samples"][:SHOWN]
+        samples = arrays["samples"][:shown]
     meta["shown"] = len(samples)
     meta["picture"] = _png(grids.grid(samples, COLUMNS), samples) if grids.showable(samples.shape[1:]) else None
     return meta

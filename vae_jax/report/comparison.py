@@ -1,0 +1,64 @@
+"""One static HTML page that compares the replicas of a run: a row each, their curves in one figure, their samples."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from vae_jax.report import page
+from vae_jax.writer import read_metrics
+
+SHOWN = 8  # samples of each replica, one row
+COMPARED = ("elbo", "bernoulli_bound", "loss", "nll", "reconstruction", "kl", "mse")  # of these, those that all have
+
+
+def write_comparison(workdir: Path, replicas: Mapping[str, Mapping[str, float]]) -> Path:
+    """Writes workdir/report/index.html, and returns its path; `replicas` holds by name what differs in each.
+
+    The name of a replica is that of its run folder in `workdir`; what one doesn't hold yet is left out.
+    """
+    rows = [_row(workdir, name, values) for name, values in replicas.items()]
+    evaluations = [row["evaluation"] for row in rows if row["evaluation"]]
+    html = page.render(
+        "comparison.html",
+        run=json.loads((workdir / "config.json").read_text(encoding="utf-8")),
+        fields=list(next(iter(replicas.values()))),
+        rows=rows,
+        measured=evaluations[0] if evaluations else None,
+        labels=_labels(evaluations),
+        curves=page.curve_pictures(_held_out(workdir, replicas)),
+        pictures=_pictures(workdir, replicas),
+    )
+    return page.write_page(workdir, html)
+
+
+def _row(workdir: Path, name: str, values: Mapping[str, float]) -> dict:
+    meta = workdir / name / "studies" / "evaluation" / "meta.json"
+    link = os.path.relpath(workdir / name / "report" / "index.html", workdir / "report")
+    return {
+        "name": name,
+        "values": list(values.values()),
+        "link": quote(link),
+        "evaluation": json.loads(meta.read_text(encoding="utf-8")) if meta.exists() else None,
+    }
+
+
+def _labels(evaluations: Sequence[Mapping]) -> dict[str, str]:
+    """The label of each figure to compare."""
+    names = [name for name in COMPARED if evaluations and all(name in each["figures"] for each in evaluations)]
+    return {name: evaluations[0]["figures"][name]["label"] for name in names}
+
+
+def _held_out(workdir: Path, replicas: Mapping) -> dict[str, list[dict]]:
+    """The held-out records of each replica."""
+    return {
+        name: [record for record in read_metrics(workdir / name) if record["split"] == "validation"]
+        for name in replicas
+    }
+
+
+def _pictures(workdir: Path, replicas: Mapping) -> dict[str, dict]:
+    """The first samples of each replica that has drawn some."""
+    samples = {name: page.read_samples(workdir / name / "studies" / "sample", shown=SHOWN) for name in replicas}
+    return {name: meta["picture"] for name, meta in samples.items() if meta and meta["picture"]}
