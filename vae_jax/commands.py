@@ -76,7 +76,7 @@ def data(workdir: Path, name: str, config: ConfigDict) -> None:
     for path in sorted(folder.iterdir()):
         print(path)
     if (workdir / "config.json").exists():
-        print(f"Report: {write_report(workdir)}")
+        report(workdir)
 
 
 def report(workdir: Path) -> None:

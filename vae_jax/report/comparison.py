@@ -10,7 +10,7 @@ from vae_jax.report import page
 from vae_jax.writer import read_metrics
 
 SHOWN = 8  # samples of each replica, one row
-COMPARED = ("elbo", "bernoulli_bound", "loss", "nll", "reconstruction", "kl", "mse")  # of these, those that all have
+COMPARED = ("elbo", "bernoulli_bound", "nll", "reconstruction", "kl", "mse")  # of these, those that all have
 
 
 def write_comparison(workdir: Path, replicas: Mapping[str, Mapping[str, float]]) -> Path:
@@ -18,7 +18,7 @@ def write_comparison(workdir: Path, replicas: Mapping[str, Mapping[str, float]])
 
     The name of a replica is that of its run folder in `workdir`; what one doesn't hold yet is left out.
     """
-    rows = [_row(workdir, name, values) for name, values in replicas.items()]
+    rows = [_row(workdir, name) for name in replicas]
     evaluations = [row["evaluation"] for row in rows if row["evaluation"]]
     html = page.render(
         "comparison.html",
@@ -33,12 +33,11 @@ def write_comparison(workdir: Path, replicas: Mapping[str, Mapping[str, float]])
     return page.write_page(workdir, html)
 
 
-def _row(workdir: Path, name: str, values: Mapping[str, float]) -> dict:
+def _row(workdir: Path, name: str) -> dict:
     meta = workdir / name / "studies" / "evaluation" / "meta.json"
     link = os.path.relpath(workdir / name / "report" / "index.html", workdir / "report")
     return {
         "name": name,
-        "values": list(values.values()),
         "link": quote(link),
         "evaluation": json.loads(meta.read_text(encoding="utf-8")) if meta.exists() else None,
     }
