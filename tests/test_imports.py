@@ -15,7 +15,7 @@ ROOT = Path(vae_jax.__file__).parent
 # From the bottom up. A module imports only from lines below its own, or from its own package.
 LAYERS = (
     ("errors", "rng", "compilation"),
-    ("distributions", "nn", "mesh", "checkpoint", "writer", "images", "state", "optimizer"),
+    ("distributions", "nn", "mesh", "checkpoint", "writer", "images", "state", "optimizer", "profiling"),
     ("data", "models", "validation"),
     ("objectives", "config"),
     ("steps",),

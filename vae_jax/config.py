@@ -99,6 +99,7 @@ def default_config() -> ConfigDict:
                 "ema": True,  # evaluate the averaged parameters where there are any
             },
             "sample": {"count": 64, "seed": 0},
+            "profile": "",  # START:STOP, training steps of which a trace is written into the run folder
             "mesh": {"devices": 0},  # 0: all
         }
     )

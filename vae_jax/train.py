@@ -19,6 +19,7 @@ from vae_jax.evaluation.evaluate import held_out_means, reconstruction_grid
 from vae_jax.evaluation.held_out import evaluation_variables
 from vae_jax.evaluation.sampling import draw
 from vae_jax.images import grids
+from vae_jax.profiling import Trace, profiled_steps
 from vae_jax.run import Run
 from vae_jax.state import TrainState
 from vae_jax.writer import Writer, cut_back
@@ -52,10 +53,12 @@ def train(run: Run) -> Trained:
         with (
             Writer(run.workdir, total_steps=total, start_step=step) as writer,
             contextlib.closing(_batches(run, step)) as batches,
+            contextlib.closing(_trace(run)) as trace,
         ):
             loop = _Loop(run, checkpoints, writer)
             pending = None
             while step < total and not stop.is_set():
+                trace.before_call(step, state)
                 call = next(batches)
                 state, report = run.steps.train(state, call, run.steps.weights)
                 step += len(call["mask"])
@@ -177,6 +180,11 @@ def _batches_of(run: Run, step: int, steps_per_call: int) -> Iterator[dict]:
         delivery=config.data.delivery,
         workers=config.data.workers,
     )
+
+
+def _trace(run: Run) -> Trace:
+    steps, per_call = profiled_steps(run.config.profile), run.config.train.steps_per_call
+    return Trace(steps, run.workdir / "profile", steps_per_call=per_call, say=_say)
 
 
 @contextlib.contextmanager
