@@ -80,9 +80,21 @@ class Encoder(nnx.Module):
 
 
 class Decoder(nnx.Module):
-    """z [B, Z] -> [B, H, W, C] before the output activation; the last layer has no norm and no activation."""
+    """z [B, Z] -> [B, H, W, C] before the output activation; the last layer has no norm and no activation.
 
-    def __init__(self, latent: int, shape: tuple[int, int, int], options: Mapping, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+    That layer computes in `out_dtype` where it is given.
+    """
+
+    def __init__(
+        self,
+        latent: int,
+        shape: tuple[int, int, int],
+        options: Mapping,
+        *,
+        dtype: jnp.dtype,
+        out_dtype: jnp.dtype | None = None,
+        rngs: nnx.Rngs,
+    ):
         path = _path(shape, mirrored(options), field="model.decoder")[::-1]
         norm, channels = options["norm"], (*options["channels"], shape[-1])
         self.activation, self.remat = ACTIVATIONS[options["activation"]], False
@@ -106,7 +118,7 @@ class Decoder(nnx.Module):
                     strides=(place.stride, place.stride),
                     padding=place.transposed_padding,
                     use_bias=last or norm != "batch",
-                    dtype=dtype,
+                    dtype=out_dtype if last and out_dtype else dtype,
                     rngs=rngs,
                 )
             )
