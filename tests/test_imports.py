@@ -14,8 +14,8 @@ ROOT = Path(vae_jax.__file__).parent
 
 # From the bottom up. A module imports only from lines below its own, or from its own package.
 LAYERS = (
-    ("errors", "rng", "progress", "axis"),
-    ("distributions", "nn", "mesh", "checkpoint", "writer", "images", "state", "optimizer"),
+    ("errors", "rng", "progress", "axis", "compilation"),
+    ("distributions", "nn", "mesh", "checkpoint", "writer", "images", "state", "optimizer", "profiling"),
     ("data", "models"),
     ("objectives", "validation"),
     ("config",),

@@ -1,13 +1,12 @@
 """What the modes of the command line do, in the order that a run folder needs."""
 
-import os
 import sys
 from pathlib import Path
 
-import jax
 from ml_collections import ConfigDict
 
 from vae_jax.checkpoint import Checkpoints
+from vae_jax.compilation import use_compilation_cache
 from vae_jax.errors import UserError
 from vae_jax.evaluation.evaluate import evaluate as evaluate_split
 from vae_jax.evaluation.held_out import evaluation_variables
@@ -34,7 +33,7 @@ def saved_record(workdir: Path) -> Record:
 
 def train(workdir: Path, name: str, config: ConfigDict, *, command: str) -> None:
     """Trains, or resumes; then evaluates the test split, draws samples and writes the report, of every replica."""
-    _prepare_jax()
+    use_compilation_cache()
     group = _open_checked(workdir, name, config)
     for run in group.folders:
         write_config(run, command)
@@ -68,7 +67,7 @@ def sample(workdir: Path, config: ConfigDict, *, checkpoint: str) -> None:
 
 def data(workdir: Path, name: str, config: ConfigDict) -> None:
     """Prints and draws what a config trains on, into studies/data; the model is not made."""
-    _prepare_jax()
+    use_compilation_cache()
     splits = open_data(config)
     folder = workdir / "studies" / "data"
     meta = summarise(folder, config, splits, make_mesh(config.mesh.devices), name=name)
@@ -94,7 +93,7 @@ def restore(run: Run, checkpoint: str) -> TrainState:
 
 
 def _open_saved(workdir: Path, config: ConfigDict) -> tuple[Run, ...]:
-    _prepare_jax()
+    use_compilation_cache()
     return _open_checked(workdir, saved_record(workdir).name, config).runs
 
 
@@ -116,11 +115,3 @@ def _print_figures(run: Run, meta: dict) -> None:
         figure = meta["figures"][name]
         mean, stderr = plus_minus(figure["mean"], figure["stderr"])
         print(f"  {figure['label']}: {mean} ± {stderr} {figure['unit']}".rstrip())
-
-
-def _prepare_jax() -> None:
-    """Compiled programs are kept in the user's cache folder, so that a second start takes a fraction of the first."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vae_jax" / "xla"
-    if not jax.config.jax_compilation_cache_dir:
-        jax.config.update("jax_compilation_cache_dir", str(cache))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

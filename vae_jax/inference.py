@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from vae_jax import distributions
 from vae_jax.checkpoint import Checkpoints
+from vae_jax.compilation import use_compilation_cache
 from vae_jax.config import resolve
 from vae_jax.errors import UserError
 from vae_jax.evaluation.held_out import evaluation_variables
@@ -79,6 +80,7 @@ def load_model(workdir: str | os.PathLike, *, checkpoint: str | int = "newest") 
     record = read_record(Path(workdir))
     if record is None:
         raise UserError(f"{str(workdir)!r} holds no run (no config.json).")
+    use_compilation_cache()
     resolve(record.config)
     steps = Steps(record.config, record.shape, make_mesh(1))
     with Checkpoints(Path(workdir) / "checkpoints") as checkpoints:

@@ -21,6 +21,7 @@ from vae_jax.data.transforms import check_examples
 from vae_jax.errors import UserError
 from vae_jax.mesh import check_batch_size, make_mesh
 from vae_jax.objectives.objective import ELBO, bound_name
+from vae_jax.profiling import profiled_steps
 from vae_jax.steps import Steps
 from vae_jax.validation import check_shape
 
@@ -208,6 +209,8 @@ def _fill_in_step_counts(config: ConfigDict, examples: int) -> None:
             raise UserError(
                 f"train.{field} is {train[field]}; it must be a multiple of train.steps_per_call ({per_call})."
             )
+    if profiled_steps(config.profile).stop > train.steps:
+        raise UserError(f"profile is {config.profile!r}; it must end within the {train.steps} steps of the run.")
 
 
 def _round_up(value: float, multiple: int) -> int:

@@ -234,6 +234,7 @@ class Steps:
     def _graph(self, dtype: jnp.dtype, *, training: bool) -> nnx.GraphDef:
         model = nnx.eval_shape(lambda: self._model(dtype))
         model.train() if training else model.eval()
+        model.set_attributes(remat=training and self.config.remat, raise_if_not_found=False)
         return nnx.split(model, nnx.Param, ...)[0]
 
     def _jit(self, function: Callable, *, precision: str = "highest", **options) -> Callable:

@@ -13,6 +13,7 @@ import jax
 from vae_jax.data.order import Orders
 from vae_jax.data.pipeline import choose_delivery, train_batches
 from vae_jax.errors import UserError
+from vae_jax.profiling import Trace, profiled_steps
 from vae_jax.progress import Progress
 from vae_jax.recording import Recorder
 from vae_jax.run import Run
@@ -50,11 +51,16 @@ def train_together(runs: Sequence[Run]) -> tuple[Trained, ...]:
         _say(f"training steps {step} to {total}; data on the {delivery.name} ({delivery.reason})")
         for recorder in recorders:
             recorder.start(step, stack)
-        with Progress(total, start=step) as progress, contextlib.closing(_batches(runs, step)) as batches:
+        with (
+            Progress(total, start=step) as progress,
+            contextlib.closing(_batches(runs, step)) as batches,
+            contextlib.closing(_trace(runs[0])) as trace,
+        ):
             loop = _Loop(recorders, progress)
             weights = tuple(run.steps.weights for run in runs)
             pending = None
             while step < total and not stop.is_set():
+                trace.before_call(step, states)
                 call = next(batches)
                 states, reports = zip(*steps.train_together(states, call, weights), strict=True)
                 step += len(call["mask"])
@@ -167,6 +173,11 @@ def _batches_of(runs: Sequence[Run], step: int, steps_per_call: int) -> Iterator
         delivery=config.data.delivery,
         workers=config.data.workers,
     )
+
+
+def _trace(run: Run) -> Trace:
+    steps, per_call = profiled_steps(run.config.profile), run.config.train.steps_per_call
+    return Trace(steps, run.workdir / "profile", steps_per_call=per_call, say=_say)
 
 
 @contextlib.contextmanager

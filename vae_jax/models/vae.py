@@ -41,11 +41,12 @@ class VAE(nnx.Module):
         self.log_variance = math.log(model["variance"])
         self.encoder = _net(model["encoder"], "Encoder", self.shape, dtype=dtype, rngs=rngs)
         heads = 1 if self.posterior_kind == "point" else 2
-        # The heads are float32 whatever the nets compute in: log-variances are exponentiated.
+        # Log-variances are exponentiated: the layers that they come from are float32 whatever the nets compute in.
         self.heads = nnx.Linear(self.encoder.features, heads * self.latent, rngs=rngs)
         per_pixel = self.likelihood_kind != "bernoulli" and self.variance_kind == "per_pixel"
         outputs = (*self.shape[:-1], self.shape[-1] * (2 if per_pixel else 1))
-        self.decoder = _net(model["decoder"], "Decoder", self.latent, outputs, dtype=dtype, rngs=rngs)
+        options = {"dtype": dtype, "out_dtype": jnp.float32 if per_pixel else dtype, "rngs": rngs}
+        self.decoder = _net(model["decoder"], "Decoder", self.latent, outputs, **options)
         if self.likelihood_kind != "bernoulli" and self.variance_kind == "single":
             self.learned_log_variance = nnx.Param(jnp.float32(_unfloored(self.log_variance)))
 

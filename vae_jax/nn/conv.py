@@ -46,7 +46,7 @@ class Encoder(nnx.Module):
     def __init__(self, shape: tuple[int, int, int], options: Mapping, *, dtype: jnp.dtype, rngs: nnx.Rngs):
         path = _path(shape, options, field="model.encoder")
         norm, channels = options["norm"], (shape[-1], *options["channels"])
-        self.activation = ACTIVATIONS[options["activation"]]
+        self.activation, self.remat = ACTIVATIONS[options["activation"]], False
         self.convs, self.norms = nnx.List(), nnx.List()
         for place, i, o in zip(path, channels[:-1], channels[1:], strict=True):
             self.convs.append(
@@ -74,18 +74,30 @@ class Encoder(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         h = x
-        for conv, norm in zip(self.convs, self.norms, strict=True):
-            h = self.activation(norm(conv(h)))
+        for number in range(len(self.norms)):
+            h = _layer(self, number, h)
         return self.dense(h.reshape(h.shape[0], -1))  # [B, h·w·c] -> [B, features]
 
 
 class Decoder(nnx.Module):
-    """z [B, Z] -> [B, H, W, C] before the output activation; the last layer has no norm and no activation."""
+    """z [B, Z] -> [B, H, W, C] before the output activation; the last layer has no norm and no activation.
 
-    def __init__(self, latent: int, shape: tuple[int, int, int], options: Mapping, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+    That layer computes in `out_dtype` where it is given.
+    """
+
+    def __init__(
+        self,
+        latent: int,
+        shape: tuple[int, int, int],
+        options: Mapping,
+        *,
+        dtype: jnp.dtype,
+        out_dtype: jnp.dtype | None = None,
+        rngs: nnx.Rngs,
+    ):
         path = _path(shape, mirrored(options), field="model.decoder")[::-1]
         norm, channels = options["norm"], (*options["channels"], shape[-1])
-        self.activation = ACTIVATIONS[options["activation"]]
+        self.activation, self.remat = ACTIVATIONS[options["activation"]], False
         self.start = (*path[0].inner, channels[0])
         height, width = path[0].inner
         self.dense = DenseStack(
@@ -106,7 +118,7 @@ class Decoder(nnx.Module):
                     strides=(place.stride, place.stride),
                     padding=place.transposed_padding,
                     use_bias=last or norm != "batch",
-                    dtype=dtype,
+                    dtype=out_dtype if last and out_dtype else dtype,
                     rngs=rngs,
                 )
             )
@@ -115,9 +127,18 @@ class Decoder(nnx.Module):
 
     def __call__(self, z: jax.Array) -> jax.Array:
         h = self.dense(z).reshape(z.shape[0], *self.start)  # [B, h, w, c]
-        for conv, norm in zip(self.convs[:-1], self.norms, strict=True):
-            h = self.activation(norm(conv(h)))
+        for number in range(len(self.norms)):
+            h = _layer(self, number, h)
         return self.convs[-1](h)
+
+
+def _layer(net: Encoder | Decoder, number: int, h: jax.Array) -> jax.Array:
+    """One layer with its norm and activation; with `remat` the backward pass keeps h alone and computes them again."""
+
+    def layer(net, h):
+        return net.activation(net.norms[number](net.convs[number](h)))
+
+    return nnx.remat(layer)(net, h) if net.remat else layer(net, h)
 
 
 def _path(shape: tuple[int, ...], options: Mapping, *, field: str) -> tuple[Stride, ...]:

@@ -33,12 +33,21 @@ class Encoder(nnx.Module):
 
 
 class Decoder(nnx.Module):
-    """z [B, Z] -> [B, *shape] before the output activation."""
+    """z [B, Z] -> [B, *shape] before the output activation; the last layer computes in `out_dtype` if it is given."""
 
-    def __init__(self, latent: int, shape: tuple[int, ...], options: Mapping, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        latent: int,
+        shape: tuple[int, ...],
+        options: Mapping,
+        *,
+        dtype: jnp.dtype,
+        out_dtype: jnp.dtype | None = None,
+        rngs: nnx.Rngs,
+    ):
         self.shape = shape
         self.stack = DenseStack(latent, dtype=dtype, rngs=rngs, **options)
-        self.out = nnx.Linear(self.stack.features, math.prod(shape), dtype=dtype, rngs=rngs)
+        self.out = nnx.Linear(self.stack.features, math.prod(shape), dtype=out_dtype or dtype, rngs=rngs)
 
     def __call__(self, z: jax.Array) -> jax.Array:
         return self.out(self.stack(z)).reshape(z.shape[0], *self.shape)
