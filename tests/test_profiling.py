@@ -28,7 +28,7 @@ def test_the_trace_holds_events_of_the_calls_of_these_steps(tmp_path, capfd, pro
     (path,) = tmp_path.glob("profile/**/perfetto_trace.json.gz")
     with gzip.open(path) as file:
         events = json.load(file)["traceEvents"]
-    assert any(event.get("name") == "PjitFunction(_train)" for event in events)
+    assert any(event.get("name") == "PjitFunction(_train_together)" for event in events)
     assert list(tmp_path.glob("profile/**/*.xplane.pb")), "what TensorBoard reads"
 
 
