@@ -15,6 +15,7 @@ from vae_jax import distributions, rng
 from vae_jax.data.transforms import prepare
 from vae_jax.mesh import replicated
 from vae_jax.models.vae import VAE
+from vae_jax.nn.convolution_layers import choose_lowering, set_lowering
 from vae_jax.objectives import objective
 from vae_jax.optimizer import learning_rate, make_optimizer
 from vae_jax.state import TrainState, Variables, initial_state
@@ -38,6 +39,7 @@ class Steps:
         self.weights = objective.weights(config.objective)
         self.optimizer = make_optimizer(config.optimizer)
         self._learning_rate = learning_rate(config.optimizer)
+        self.lowering = choose_lowering(config.convolution, mesh)
         self._train_graph = self._graph(jnp.dtype(config.dtype), training=True)
         self._eval_graph = self._graph(jnp.dtype("float32"), training=False)
         whole = replicated(mesh)
@@ -203,6 +205,7 @@ class Steps:
     def _graph(self, dtype: jnp.dtype, *, training: bool) -> nnx.GraphDef:
         model = nnx.eval_shape(lambda: self._model(dtype))
         model.train() if training else model.eval()
+        set_lowering(model, self.lowering)
         return nnx.split(model, nnx.Param, ...)[0]
 
     def _jit(self, function: Callable, *, precision: str = "highest", **options) -> Callable:

@@ -48,7 +48,10 @@ def train(run: Run) -> Trained:
             return Trained(state, True)
         cut_back(run.workdir, step, eval_every=run.config.train.eval_every)
         delivery = choose_delivery(run.splits["train"], run.config.data.delivery, run.mesh)
-        _say(f"training steps {step} to {total}; data on the {delivery.name} ({delivery.reason})")
+        _say(
+            f"training steps {step} to {total}; data on the {delivery.name} ({delivery.reason}); "
+            f"convolutions: {run.steps.lowering}"
+        )
         with (
             Writer(run.workdir, total_steps=total, start_step=step) as writer,
             contextlib.closing(_batches(run, step)) as batches,
