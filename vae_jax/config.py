@@ -50,6 +50,7 @@ def default_config() -> ConfigDict:
             "seed": 0,  # initial weights, order of the examples, training noise
             "dtype": "float32",  # what the nets compute in; parameters and losses are float32
             "matmul_precision": "default",  # default | high | highest (what default means depends on the device)
+            "convolution": "auto",  # xla (jax's own) | cpu (forms that are fast there) | auto (by the devices)
             "remat": False,  # keep no activations inside convolutional layers: less memory, a third more arithmetic
             "data": {
                 "source": "digits",  # a module of vae_jax/data/sources

@@ -17,6 +17,7 @@ from vae_jax.axis import choose_axis, over_replicas
 from vae_jax.data.transforms import Prepared, for_training, held_out
 from vae_jax.mesh import replicated
 from vae_jax.models.vae import VAE
+from vae_jax.nn.convolution_layers import choose_lowering, set_lowering
 from vae_jax.objectives import objective
 from vae_jax.optimizer import learning_rate, make_optimizer
 from vae_jax.state import TrainState, Variables, initial_state
@@ -41,6 +42,7 @@ class Steps:
         self.bound = objective.bound_name(config, self.shape)
         self.optimizer = make_optimizer(config.optimizer)
         self._learning_rate = learning_rate(config.optimizer)
+        self.lowering = choose_lowering(config.convolution, mesh)
         self._train_graph = self._graph(jnp.dtype(config.dtype), training=True)
         self._eval_graph = self._graph(jnp.dtype("float32"), training=False)
         whole = replicated(mesh)
@@ -235,6 +237,7 @@ class Steps:
         model = nnx.eval_shape(lambda: self._model(dtype))
         model.train() if training else model.eval()
         model.set_attributes(remat=training and self.config.remat, raise_if_not_found=False)
+        set_lowering(model, self.lowering)
         return nnx.split(model, nnx.Param, ...)[0]
 
     def _jit(self, function: Callable, *, precision: str = "highest", **options) -> Callable:

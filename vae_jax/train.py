@@ -48,7 +48,10 @@ def train_together(runs: Sequence[Run]) -> tuple[Trained, ...]:
         if step >= total:
             return tuple(Trained(state, True) for state in states)
         delivery = choose_delivery(runs[0].splits["train"], config.data.delivery, runs[0].mesh)
-        _say(f"training steps {step} to {total}; data on the {delivery.name} ({delivery.reason})")
+        _say(
+            f"training steps {step} to {total}; data on the {delivery.name} ({delivery.reason}); "
+            f"convolutions: {steps.lowering}"
+        )
         for recorder in recorders:
             recorder.start(step, stack)
         with (

@@ -13,6 +13,7 @@ from vae_jax.data.corruption import check_corruption
 from vae_jax.data.fit import check_crop
 from vae_jax.distributions import LOG_STDDEV_FLOOR
 from vae_jax.errors import UserError
+from vae_jax.nn.convolution_layers import LOWERINGS
 from vae_jax.nn.layers import ACTIVATIONS, NORMS, check_choice
 
 SEEDS = 2**32  # of a key
@@ -51,10 +52,13 @@ def check_shape(config: ConfigDict, shape: tuple[int, ...]) -> None:
 
 def family(name: str):
     """The module of vae_jax/nn that holds the family `name`: Encoder, Decoder, OPTIONS, mirrored, check."""
-    names = [m.name for m in pkgutil.iter_modules(vae_jax.nn.__path__) if m.name != "layers"]
-    if name not in names:
-        raise UserError(f"model.encoder or model.decoder has family={name!r}; it must be one of {', '.join(names)}.")
-    return importlib.import_module(f"vae_jax.nn.{name}")
+    modules = {
+        m.name: importlib.import_module(f"vae_jax.nn.{m.name}") for m in pkgutil.iter_modules(vae_jax.nn.__path__)
+    }
+    families = {name: module for name, module in modules.items() if hasattr(module, "OPTIONS")}
+    if name not in families:
+        raise UserError(f"model.encoder or model.decoder has family={name!r}; it must be one of {', '.join(families)}.")
+    return families[name]
 
 
 def net_options(net: ConfigDict) -> dict:
@@ -75,6 +79,7 @@ def _check_choices(config: ConfigDict) -> None:
         "optimizer.schedule": ("constant", "cosine"),
         "train.replica_axis": AXES,
         "dtype": ("float32", "bfloat16"),
+        "convolution": ("auto", *LOWERINGS),
         "matmul_precision": ("default", "high", "highest"),
     }.items():
         check_choice(name, get_field(config, name), allowed)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from vae_jax.errors import UserError
+from vae_jax.nn.convolution_layers import Conv, ConvTranspose
 from vae_jax.nn.layers import ACTIVATIONS, DenseStack, Stride, normalisation, stride_path
 
 OPTIONS = {
@@ -50,7 +51,7 @@ class Encoder(nnx.Module):
         self.convs, self.norms = nnx.List(), nnx.List()
         for place, i, o in zip(path, channels[:-1], channels[1:], strict=True):
             self.convs.append(
-                nnx.Conv(
+                Conv(
                     i,
                     o,
                     (place.kernel, place.kernel),
@@ -111,11 +112,11 @@ class Decoder(nnx.Module):
         for place, i, o in zip(path, channels[:-1], channels[1:], strict=True):
             last = place is path[-1]
             self.convs.append(
-                nnx.ConvTranspose(
+                ConvTranspose(
                     i,
                     o,
                     (place.kernel, place.kernel),
-                    strides=(place.stride, place.stride),
+                    strides=place.stride,
                     padding=place.transposed_padding,
                     use_bias=last or norm != "batch",
                     dtype=out_dtype if last and out_dtype else dtype,

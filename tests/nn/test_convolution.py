@@ -1,0 +1,109 @@
+"""The layers that are fast on the CPU, against flax's and what jax derives from them."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from vae_jax.mesh import batch_sharding, make_mesh, replicated
+from vae_jax.nn.convolution import LARGE_MAP, THIN
+from vae_jax.nn.convolution_layers import Conv, ConvTranspose, choose_lowering, set_lowering
+from vae_jax.nn.layers import stride_path
+
+GEOMETRIES = list(itertools.product((1, 2, 3, 4, 5), (1, 2, 3)))  # kernel, stride
+CASES = (  # image size, padding, channels: small maps and large, thin arrays and others
+    ((8, 5), "same", (3, 9)),
+    ((7, 9), 1, (9, 3)),
+    ((3 * LARGE_MAP + 5, 3 * LARGE_MAP + 8), 0, (2, THIN)),
+)
+
+
+def place_of(size, kernel, stride, padding):
+    (place,) = stride_path(size, kernels=[kernel], strides=[stride], paddings=[padding], field="model.encoder")
+    return place
+
+
+def twins(kind, place, channels, dtype=jnp.float32):
+    """A layer as flax has it, the same one for the CPU, and an input of theirs [2, H, W, C]."""
+    sizes, padding = (place.outer, place.padding) if kind is Conv else (place.inner, place.transposed_padding)
+    options = {"strides": place.stride, "padding": padding, "dtype": dtype, "rngs": nnx.Rngs(0)}
+    layer = kind(*channels, (place.kernel, place.kernel), bias_init=nnx.initializers.normal(), **options)
+    fast = nnx.clone(layer)
+    set_lowering(fast, "cpu")
+    assert (layer.lowering, fast.lowering) == ("xla", "cpu")
+    return layer, fast, jax.random.normal(jax.random.key(1), (2, *sizes, channels[0]))
+
+
+def value_and_gradients(*layers_and_inputs):
+    """For each layer and input: y, and the gradients of Σ y·noise with respect to each parameter and x."""
+    graphs = [nnx.split(layer)[0] for layer, _ in layers_and_inputs]
+
+    def loss(params, x, graph):
+        y = nnx.merge(graph, params)(x)
+        return (y * jax.random.normal(jax.random.key(7), y.shape).astype(y.dtype)).sum(), y
+
+    @jax.jit
+    def compute(arguments):
+        gradients = jax.grad(loss, argnums=(0, 1), has_aux=True)
+        return [gradients(*each, graph) for each, graph in zip(arguments, graphs, strict=True)]
+
+    results = compute([(nnx.state(layer), x) for layer, x in layers_and_inputs])
+    return [[y, *jax.tree.leaves(gradients)] for gradients, y in results]
+
+
+def assert_same(actual, expected, tolerance):
+    """Within `tolerance` of the largest entry."""
+    for one, other in zip(actual, expected, strict=True):
+        assert one.shape == other.shape and one.dtype == other.dtype
+        one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
+        assert np.abs(one - other).max() <= tolerance * np.abs(other).max()
+
+
+@pytest.mark.parametrize(("kernel", "stride"), GEOMETRIES)
+def test_values_and_gradients_are_those_of_flax(kernel, stride):
+    for kind in (Conv, ConvTranspose):
+        pairs = [twins(kind, place_of(size, kernel, stride, padding), channels) for size, padding, channels in CASES]
+        expected = value_and_gradients(*((layer, x) for layer, _, x in pairs))
+        for actual, wanted in zip(value_and_gradients(*((fast, x) for _, fast, x in pairs)), expected, strict=True):
+            assert len(actual) == 4  # y, bias, kernel, x
+            assert_same(actual, wanted, 1e-5)
+
+
+@pytest.mark.parametrize("kind", [Conv, ConvTranspose])
+def test_bfloat16_agrees_with_float32_to_its_own_precision(kind):
+    place, channels = place_of((2 * LARGE_MAP, 2 * LARGE_MAP), 4, 2, 1), (16, 3)
+    exact, _, x = twins(kind, place, channels)
+    _, fast, _ = twins(kind, place, channels, jnp.bfloat16)
+    (y, *gradients), expected = value_and_gradients((fast, x), (exact, x))
+    assert y.dtype == jnp.bfloat16 and all(gradient.dtype == jnp.float32 for gradient in gradients)
+    assert_same([y.astype(jnp.float32), *gradients], expected, 0.02)
+
+
+@pytest.mark.parametrize("kind", [Conv, ConvTranspose])
+def test_a_batch_spread_over_eight_devices_gives_the_same(kind):
+    layer, fast, x = twins(kind, place_of((10, 10), 4, 2, 1), (3, 9))
+    x = jnp.concatenate([x] * 4)  # [8, H, W, C]
+    mesh = make_mesh(8)
+    everywhere = jax.device_put(fast, replicated(mesh))
+    (actual,) = value_and_gradients((everywhere, jax.device_put(x, batch_sharding(mesh))))
+    assert len(actual[0].sharding.device_set) == 8
+    assert_same(actual, *value_and_gradients((layer, x)), 1e-5)
+
+
+@pytest.mark.parametrize("kind", [Conv, ConvTranspose])
+def test_no_convolution_in_a_loop_is_one_that_xla_computes_naively(kind):
+    _, fast, x = twins(kind, place_of((12, 12), 4, 2, 1), (3, 9))
+    graph, params = nnx.split(fast)
+    gradients = jax.grad(lambda params, x: (nnx.merge(graph, params)(x) ** 2).sum(), argnums=(0, 1))
+    looped = jax.jit(lambda params, xs: jax.lax.map(lambda x: gradients(params, x), xs))
+    lines = looped.lower(params, jnp.stack([x] * 3)).compile().as_text().splitlines()
+    numbers = [line.split("dim_labels=")[1].split(",")[0].split()[0] for line in lines if " convolution(" in line]
+    assert len(numbers) == 3 and set(numbers) == {"b01f_01io->b01f"}
+
+
+def test_auto_means_the_platform_of_the_devices_and_a_choice_means_itself():
+    mesh = make_mesh(1)
+    assert [choose_lowering(name, mesh) for name in ("auto", "cpu", "xla")] == ["cpu", "cpu", "xla"]
