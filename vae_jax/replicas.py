@@ -36,6 +36,7 @@ class Group:
 
 def open_group(workdir: Path, name: str, config: ConfigDict) -> Group:
     """Opens the run or the replicas of a config, which share data, devices and compiled functions; see `open_run`."""
+    resolve(config)  # what is wrong in all of them is not a replica's mistake
     replicas = replica_values(config)
     for replica, values in replicas.items():
         try:
