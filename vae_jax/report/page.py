@@ -110,11 +110,17 @@ def curve_pictures(series: Mapping[str, Sequence[Mapping]]) -> list[dict]:
     return pictures
 
 
+def read_meta(folder: Path) -> dict | None:
+    """What meta.json of a study says; None where the study has not been made."""
+    path = folder / "meta.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
 def _data(folder):
     """What the summary of the data says, with its pictures; None if there is none."""
-    if not (folder / "meta.json").exists():
+    meta = read_meta(folder)
+    if meta is None:
         return None
-    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     pictures = {alt: folder / f"{name}.png" for name, alt in DATA_PICTURES.items()}
     return {
         "facts": facts(meta),
@@ -127,9 +133,9 @@ def _data(folder):
 
 def _evaluation(folder):
     """meta.json of the evaluation, with its pictures; None if there was none."""
-    if not (folder / "meta.json").exists():
+    meta = read_meta(folder)
+    if meta is None:
         return None
-    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     with np.load(folder / "arrays.npz") as arrays:
         meta["kl_bars"] = meta["pairs"] = None
         meta["corrupted"] = "seen" in arrays
@@ -144,9 +150,9 @@ def _evaluation(folder):
 
 def read_samples(folder: Path, *, shown: int = SHOWN) -> dict | None:
     """meta.json of the samples, with a picture of the first (None for vectors); None if none were drawn."""
-    if not (folder / "meta.json").exists():
+    meta = read_meta(folder)
+    if meta is None:
         return None
-    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     with np.load(folder / "arrays.npz") as arrays:
         samples = arrays["samples"][:shown]
     meta["shown"] = len(samples)
