@@ -1,6 +1,5 @@
 """What the modes of the command line do, in the order that a run folder needs."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from ml_collections import ConfigDict
 
 from vae_jax.checkpoint import Checkpoints
 from vae_jax.config import differences, resolve
+from vae_jax.disk import cache_folder
 from vae_jax.errors import UserError
 from vae_jax.evaluation.evaluate import evaluate as evaluate_split
 from vae_jax.evaluation.held_out import evaluation_variables
@@ -137,7 +137,6 @@ def _print_figures(run: Run, meta: dict) -> None:
 
 def _prepare_jax() -> None:
     """Compiled programs are kept in the user's cache folder, so that a second start takes a fraction of the first."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vae_jax" / "xla"
     if not jax.config.jax_compilation_cache_dir:
-        jax.config.update("jax_compilation_cache_dir", str(cache))
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder("xla")))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

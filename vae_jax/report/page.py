@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-import os
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import jinja2
 import numpy as np
 from PIL import Image
 
+from vae_jax.disk import written_aside
 from vae_jax.errors import UserError
 from vae_jax.images import grids
 from vae_jax.report import figures
@@ -73,12 +73,10 @@ def render(template: str, **values) -> str:
 
 
 def write_page(workdir: Path, html: str) -> Path:
-    """Writes workdir/report/index.html aside and renames it into place; returns its path."""
+    """Writes workdir/report/index.html, and returns its path."""
     path = workdir / "report" / "index.html"
-    path.parent.mkdir(exist_ok=True)
-    aside = path.with_name(path.name + ".part")
-    aside.write_text(html, encoding="utf-8")
-    os.replace(aside, path)
+    with written_aside(path) as aside:
+        aside.write_text(html, encoding="utf-8")
     return path
 
 
