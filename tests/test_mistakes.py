@@ -152,10 +152,22 @@ def test_a_wrong_override(mistake, argument, words):
     assert [word for word in words if word not in said] == [], said
 
 
+def test_a_mix_reads_no_folder_of_its_own(mistake):
+    arguments = ["data.source=mix", "data.dir=faces", "data.mix=('digits=1','gmm=1')"]
+    said = mistake(f"--config={DIGITS}", *(f"--config.{argument}" for argument in arguments))
+    assert "data.dir is 'faces' with data.source='mix'" in said
+
+
 def test_replicas_need_a_value_each_in_every_tuple(mistake):
     arguments = ["train.replicas.kl=(1,2)", "train.replicas.seed=(1,2,3)"]
     said = mistake(f"--config={DIGITS}", *(f"--config.{argument}" for argument in arguments))
     assert "train.replicas.seed has 3, train.replicas.kl has 2 values" in said
+
+
+def test_a_mistake_of_the_whole_config_is_not_laid_on_a_replica(mistake):
+    arguments = ["train.replicas.kl=(1,2)", "optimizer.name=adamm"]
+    said = mistake(f"--config={DIGITS}", *(f"--config.{argument}" for argument in arguments))
+    assert said.startswith("optimizer.name is 'adamm'")
 
 
 def test_replicas_of_an_autoencoder_have_no_kl(mistake, file):

@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from vae_jax.checkpoint import Checkpoints
 from vae_jax.compilation import use_compilation_cache
+from vae_jax.config import differences, resolve
 from vae_jax.errors import UserError
 from vae_jax.evaluation.evaluate import evaluate as evaluate_split
 from vae_jax.evaluation.held_out import evaluation_variables
@@ -66,15 +67,21 @@ def sample(workdir: Path, config: ConfigDict, *, checkpoint: str) -> None:
 
 
 def data(workdir: Path, name: str, config: ConfigDict) -> None:
-    """Prints and draws what a config trains on, into studies/data; the model is not made."""
+    """Prints and draws what a config trains on, into studies/data; the model is not made.
+
+    UserError where `workdir` holds a run of other data, whose report would then show these.
+    """
     use_compilation_cache()
+    saved = read_record(workdir)
+    if saved:
+        _check_same_data(workdir, config, saved)
     splits = open_data(config)
     folder = workdir / "studies" / "data"
     meta = summarise(folder, config, splits, make_mesh(config.mesh.devices), name=name)
     print(as_text(meta), end="\n\n")
     for path in sorted(folder.iterdir()):
         print(path)
-    if (workdir / "config.json").exists():
+    if saved:
         report(workdir)
 
 
@@ -102,6 +109,16 @@ def _open_checked(workdir: Path, name: str, config: ConfigDict) -> Group:
     for run in group.folders:
         check_same_run(run)
     return group
+
+
+def _check_same_data(workdir: Path, config: ConfigDict, saved: Record) -> None:
+    resolve(config)
+    resolve(saved.config)
+    changed = [field for field in differences(config, saved.config) if field.startswith("data.")]
+    if changed:
+        raise UserError(
+            f"{workdir} holds a run of other data ({'; '.join(changed)}); name another --workdir to look at these."
+        )
 
 
 def _sample(run: Run, state: TrainState, *, checkpoint: str) -> None:

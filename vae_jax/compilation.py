@@ -1,9 +1,8 @@
 """Compiled programs are kept between processes, so that a second start takes a fraction of the first."""
 
-import os
-from pathlib import Path
-
 import jax
+
+from vae_jax.disk import cache_folder
 
 LEAST_SECONDS = 0.5  # of compilation: what takes less is not worth a file
 
@@ -11,6 +10,5 @@ LEAST_SECONDS = 0.5  # of compilation: what takes less is not worth a file
 def use_compilation_cache() -> None:
     """Keeps compiled programs in the user's cache folder, or where JAX_COMPILATION_CACHE_DIR says."""
     if not jax.config.jax_compilation_cache_dir:
-        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vae_jax" / "xla"
-        jax.config.update("jax_compilation_cache_dir", str(cache))
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder("xla")))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", LEAST_SECONDS)

@@ -3,7 +3,6 @@
 import dataclasses
 import importlib.metadata
 import json
-import os
 import platform
 import subprocess
 from pathlib import Path
@@ -18,6 +17,7 @@ from vae_jax.data.order import Order
 from vae_jax.data.source import Source
 from vae_jax.data.splits import open_splits
 from vae_jax.data.transforms import check_examples
+from vae_jax.disk import written_aside
 from vae_jax.errors import UserError
 from vae_jax.mesh import check_batch_size, make_mesh
 from vae_jax.objectives.objective import ELBO, bound_name
@@ -108,7 +108,7 @@ def read_record(workdir: Path) -> Record | None:
     if not path.exists():
         return None
     try:
-        saved = json.loads(path.read_text())
+        saved = json.loads(path.read_text(encoding="utf-8"))
         config = default_config()
         _update(config, saved["config"])
         return Record(saved["name"], config, tuple(saved["shape"]), saved["data"])
@@ -139,7 +139,7 @@ def write_config(run: Run, command: str) -> None:
     A resumed run keeps the command that began it and adds its own.
     """
     path = run.workdir / "config.json"
-    commands = json.loads(path.read_text())["commands"] if path.exists() else []
+    commands = json.loads(path.read_text(encoding="utf-8"))["commands"] if path.exists() else []
     record = {
         "name": run.name,
         "config": run.given.to_dict(),
@@ -160,11 +160,9 @@ def write_config(run: Run, command: str) -> None:
 
 
 def write_json(path: Path, record: dict) -> None:
-    """Writes `record` aside and renames it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".part")
-    aside.write_text(json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-    os.replace(aside, path)
+    """Writes `record`, in which no number may be infinite or NaN."""
+    with written_aside(path) as aside:
+        aside.write_text(json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _versions() -> dict[str, str]:

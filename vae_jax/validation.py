@@ -98,6 +98,11 @@ def _check_choices(config: ConfigDict) -> None:
             f"data.mix is {tuple(config.data.mix)!r} with data.source={config.data.source!r}; only data.source='mix' "
             "has it."
         )
+    if config.data.source == "mix" and config.data.dir:
+        raise UserError(
+            f"data.dir is {config.data.dir!r} with data.source='mix', which reads no folder of its own; name the "
+            "folders in data.mix, as 'folder:~/faces=0.3'."
+        )
     if config.optimizer.schedule == "cosine" and config.optimizer.decay_steps <= config.optimizer.warmup_steps:
         raise UserError(
             f"optimizer.decay_steps is {config.optimizer.decay_steps}; with schedule='cosine' it must be more than "

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from tensorboardX import SummaryWriter
 
+from vae_jax.disk import written_aside
 from vae_jax.errors import UserError
 
 METRICS = "metrics.jsonl"
@@ -67,9 +68,8 @@ def cut_back(workdir: str | os.PathLike, step: int, *, eval_every: int = 1) -> N
     def kept(record):
         return record["step"] <= step and (record["split"] == "train" or record["step"] % eval_every == 0)
 
-    aside = path.with_name(path.name + ".part")
-    aside.write_text("".join(f"{line}\n" for line, record in _lines(path) if kept(record)))
-    os.replace(aside, path)
+    with written_aside(path) as aside:
+        aside.write_text("".join(f"{line}\n" for line, record in _lines(path) if kept(record)))
 
 
 def _lines(path):

@@ -103,7 +103,7 @@ def save_objects(path):
         (lambda path: np.savez(path, images=GREY, labels=LABELS - 1), ["labels is int64", "0 or more"]),
         (lambda path: np.savez(path, images=255 * FLOATS), ["images run from", "[0, 1]"]),
         (lambda path: np.savez(path, images=GREY.astype(np.int64)), ["images are int64"]),
-        (lambda path: np.savez(path, images=np.full((3, 2), np.nan)), ["the vectors are float32", "finite"]),
+        (lambda path: np.savez(path, images=np.full((3, 2), np.nan)), ["vectors have entries that are not finite"]),
         (lambda path: np.savez(path, x_test=GREY), ["has arrays for test but none for training"]),
         (lambda path: np.savez(path, images=GREY, labels=np.array(3)), ["labels is int64 ()"]),
         (lambda path: path.write_bytes(b"PK\3\4 no zip"), ["no whole .npz"]),

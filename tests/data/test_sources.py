@@ -90,6 +90,21 @@ def test_a_crop_that_arrays_do_not_have_is_refused_with_their_size():
         open_splits(config(crop="9x9"))
 
 
+@pytest.mark.parametrize("size", [(8, 8), (4, 4)])
+def test_every_split_of_arrays_comes_out_in_the_wanted_size(tmp_path, size):
+    np.savez(tmp_path / "x.npz", x_train=np.zeros((20, 8, 8), np.uint8), x_test=np.zeros((9, 6, 7), np.uint8))
+    splits = open_splits(config(source="npz", dir=str(tmp_path), image_size=size))
+    assert {everything(split)["image"].shape[1:] for split in splits.values()} == {(*size, 1)}
+
+
+@pytest.mark.parametrize("size", [(8, 8), (4, 4)])
+@pytest.mark.parametrize("test", [np.zeros((9, 8, 8)), np.zeros((9, 8, 8, 3), np.uint8), np.zeros((9, 8))])
+def test_splits_of_arrays_that_differ_in_more_than_size_are_refused(tmp_path, size, test):
+    np.savez(tmp_path / "x.npz", x_train=np.zeros((20, 8, 8), np.uint8), x_test=test)
+    with pytest.raises(UserError, match=r"'npz' gives training examples uint8 \(8, 8, 1\) and test ones .*same dtype"):
+        open_splits(config(source="npz", dir=str(tmp_path), image_size=size))
+
+
 # In memory
 
 
@@ -106,6 +121,8 @@ def test_a_subset_reads_the_examples_it_names_in_its_order():
         (np.full((2, 4, 4, 1), 255, np.float32), None, "from 255.0 to 255.0"),
         (np.full((2, 4, 4, 1), np.nan, np.float32), None, "from nan to nan"),
         (np.zeros((2, 4, 4, 1), np.uint8), np.zeros(3), "labels has 3 entries"),
+        (np.zeros((2, 4), np.uint8), None, "vectors are uint8; they must be float32"),
+        (np.full((2, 4), np.inf, np.float32), None, "vectors have entries that are not finite"),
     ],
 )
 def test_arrays_that_are_no_images_are_refused(images, labels, message):

@@ -13,6 +13,7 @@ from vae_jax import main
 from vae_jax.config import default_config, resolve
 from vae_jax.data.source import ArraySource, Features, Provenance
 from vae_jax.mesh import make_mesh
+from vae_jax.replicas import open_group
 from vae_jax.report.data_summary import summarise
 from vae_jax.report.data_text import as_text
 from vae_jax.run import open_run, write_config
@@ -142,6 +143,23 @@ def test_a_run_folder_alone_will_do_and_its_report_gets_a_section(monkeypatch, c
     section = html[html.index("<h2>Data</h2>") : html.index("<h2>Training</h2>")]
     assert section.count("<img src=") == 2
     assert "1,294" in section and "<summary>Class by split</summary>" in section
+
+
+def test_a_group_of_replicas_keeps_the_page_that_compares_them(monkeypatch, tmp_path):
+    config = default_config()
+    config.train.replicas.kl = (1.0, 2.0)
+    for each in open_group(tmp_path, "digits", config).folders:
+        write_config(each, "python -m vae_jax.main")
+    run(monkeypatch, f"--workdir={tmp_path}")
+    assert "2 runs that were trained in one program" in (tmp_path / "report" / "index.html").read_text()
+
+
+def test_other_data_than_those_of_the_run_are_not_put_into_its_folder(monkeypatch, capsys, tmp_path):
+    write_config(open_run(tmp_path, "digits", default_config()), "python -m vae_jax.main")
+    with pytest.raises(SystemExit):
+        run(monkeypatch, f"--workdir={tmp_path}", "--config.data.crop=4x4", "--config.model.latent=3")
+    assert "holds a run of other data (data.crop: 'whole' → '4x4'); name another" in capsys.readouterr().err
+    assert not (tmp_path / "studies").exists()
 
 
 def test_the_command_line_tells_the_classes_and_names_the_files(monkeypatch, capsys, tmp_path):

@@ -8,7 +8,6 @@ import contextlib
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 import sys
 import zlib
@@ -20,6 +19,7 @@ import numpy as np
 from vae_jax.data.building import ABOUT, INDEX, LEFT_OUT, PIXELS, build
 from vae_jax.data.fit import Fit
 from vae_jax.data.source import Features, Pictures, Provenance, Source, Subset, rows
+from vae_jax.disk import cache_folder
 from vae_jax.errors import UserError
 
 FORMAT = 1  # goes up with any change of what is cached for the same pictures
@@ -67,15 +67,11 @@ def cached(splits: Mapping[str, Pictures], fit: Fit, *, cache_dir: str, max_brok
     A picture that is there twice stays in the test split rather than in the validation or training split, so that
     nothing tested was trained on. UserError where more than a share `max_broken` of all pictures had to be left out.
     """
-    folder = Path(cache_dir).expanduser() if cache_dir else _default_folder()
+    folder = Path(cache_dir).expanduser() if cache_dir else cache_folder("data")
     ordered = {name: splits[name] for name in sorted(splits, key=["test", "validation", "train"].index)}
     source = _open_or_build(ordered, fit, folder / _key(ordered, fit))
     _tell_left_out(source.about["left_out"], source.about["pictures"], max_broken, source.folder)
     return {name: Subset(source, np.arange(*source.about["splits"][name])) for name in splits}
-
-
-def _default_folder():
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vae_jax" / "data"
 
 
 def _key(splits, fit):

@@ -93,8 +93,10 @@ class ArraySource:
 
     def __init__(self, images: np.ndarray, labels: np.ndarray | None = None, classes: tuple[str, ...] = ()):
         if images.ndim == 2:
-            if images.dtype != np.float32 or not np.isfinite(images).all():
-                raise UserError(f"the vectors are {images.dtype}; they must be float32, and finite.")
+            if images.dtype != np.float32:
+                raise UserError(f"vectors are {images.dtype}; they must be float32.")
+            if not np.isfinite(images).all():
+                raise UserError("vectors have entries that are not finite; all must be.")
         elif images.dtype not in (np.uint8, np.float32):
             raise UserError(f"images are {images.dtype}; they must be uint8, or float32 in [0, 1].")
         elif images.dtype == np.float32 and images.size and not (images.min() >= 0 and images.max() <= 1):

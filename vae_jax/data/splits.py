@@ -46,11 +46,12 @@ def _ready(found, config):
     """What a source has found, as examples of the size and channels that are wanted: as it is, or from its cache."""
     _check_examples(found, config)
     features = {name: split.features for name, split in found.items() if isinstance(split, ArraySource)}
+    _check_alike(features, config)
     if features and len(features["train"].shape) != 3:
         return found  # vectors
     pictures = {name: ArrayPictures(split) if name in features else split for name, split in found.items()}
     fit = Fit(config.crop, tuple(config.image_size), config.channels or pictures["train"].channels)
-    if features and fit.keeps(features["train"].shape):
+    if features and all(fit.keeps(each.shape) for each in features.values()):
         return found
     return cached(pictures, fit, cache_dir=config.cache_dir, max_broken=config.max_broken)
 
@@ -59,6 +60,17 @@ def _check_examples(splits, config):
     for name, split in splits.items():
         if not len(split):
             raise UserError(f"data.source={config.source!r} gives no examples for the split {name}; all need some.")
+
+
+def _check_alike(features, config):
+    """Pictures of other sizes can be resized; of anything else, the splits of arrays must have the same."""
+    for name, each in features.items():
+        train = features["train"]
+        if (each.dtype, len(each.shape), each.shape[-1]) != (train.dtype, len(train.shape), train.shape[-1]):
+            raise UserError(
+                f"data.source={config.source!r} gives training examples {train.dtype} {train.shape} and {name} ones "
+                f"{each.dtype} {each.shape}; all splits must have the same dtype and the same channels."
+            )
 
 
 def _source_module(name):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from vae_jax.disk import written_aside
 from vae_jax.errors import UserError
 from vae_jax.images.lettering import with_captions, with_row_names
 
@@ -68,12 +69,9 @@ def comparison(
 
 
 def save_png(path: str | os.PathLike, array: np.ndarray) -> None:
-    """Writes uint8 [h,w,3] as a PNG; whoever reads `path` meanwhile sees the old file or the new one, whole."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".part")
-    Image.fromarray(array).save(aside, format="PNG")
-    os.replace(aside, path)
+    """Writes uint8 [h,w,3] as a PNG."""
+    with written_aside(Path(path)) as aside:
+        Image.fromarray(array).save(aside, format="PNG")
 
 
 def _tiles(images, min_side):

@@ -34,12 +34,11 @@ def write_comparison(workdir: Path, replicas: Mapping[str, Mapping[str, float]])
 
 
 def _row(workdir: Path, name: str) -> dict:
-    meta = workdir / name / "studies" / "evaluation" / "meta.json"
     link = os.path.relpath(workdir / name / "report" / "index.html", workdir / "report")
     return {
         "name": name,
         "link": quote(link),
-        "evaluation": json.loads(meta.read_text(encoding="utf-8")) if meta.exists() else None,
+        "evaluation": page.read_meta(workdir / name / "studies" / "evaluation"),
     }
 
 

@@ -1,6 +1,5 @@
 """The plots of a data set that are no pictures of it: attributes as bars, vectors as scatter plots; PNG files."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from vae_jax.data.source import Source
+from vae_jax.disk import written_aside
 from vae_jax.report.figures import BLUE, STYLE
 
 AXES = 4  # of a vector's entries are shown at most, each against each
@@ -28,7 +28,8 @@ def save_attribute_bars(path: Path, shares: Mapping[str, float], *, title: str) 
         axes.set(title=title, xlim=(0, 1.05), ylim=(len(shares) - 0.5, -0.5), xlabel="share that have the attribute")
         axes.xaxis.set_major_formatter(PercentFormatter(1))
         axes.tick_params(axis="y", length=0)
-        _save(figure, path)
+        with written_aside(path) as aside:
+            figure.savefig(aside, format="png", dpi=DPI)
 
 
 def save_scatter(path: Path, source: Source, count: int, *, title: str) -> None:
@@ -53,11 +54,5 @@ def save_scatter(path: Path, source: Source, count: int, *, title: str) -> None:
                 axes.set_ylabel(f"entry {row}")
             if row == dimensions - 1:
                 axes.set_xlabel(f"entry {column}")
-        _save(figure, path)
-
-
-def _save(figure, path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".part")
-    figure.savefig(aside, format="png", dpi=DPI)
-    os.replace(aside, path)
+        with written_aside(path) as aside:
+            figure.savefig(aside, format="png", dpi=DPI)

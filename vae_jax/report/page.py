@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-import os
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import jinja2
 import numpy as np
 from PIL import Image
 
+from vae_jax.disk import written_aside
 from vae_jax.errors import UserError
 from vae_jax.images import grids
 from vae_jax.report import figures
@@ -73,12 +73,10 @@ def render(template: str, **values) -> str:
 
 
 def write_page(workdir: Path, html: str) -> Path:
-    """Writes workdir/report/index.html aside and renames it into place; returns its path."""
+    """Writes workdir/report/index.html, and returns its path."""
     path = workdir / "report" / "index.html"
-    path.parent.mkdir(exist_ok=True)
-    aside = path.with_name(path.name + ".part")
-    aside.write_text(html, encoding="utf-8")
-    os.replace(aside, path)
+    with written_aside(path) as aside:
+        aside.write_text(html, encoding="utf-8")
     return path
 
 
@@ -110,11 +108,17 @@ def curve_pictures(series: Mapping[str, Sequence[Mapping]]) -> list[dict]:
     return pictures
 
 
+def read_meta(folder: Path) -> dict | None:
+    """What meta.json of a study says; None where the study has not been made."""
+    path = folder / "meta.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
 def _data(folder):
     """What the summary of the data says, with its pictures; None if there is none."""
-    if not (folder / "meta.json").exists():
+    meta = read_meta(folder)
+    if meta is None:
         return None
-    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     pictures = {alt: folder / f"{name}.png" for name, alt in DATA_PICTURES.items()}
     return {
         "facts": facts(meta),
@@ -127,9 +131,9 @@ def _data(folder):
 
 def _evaluation(folder):
     """meta.json of the evaluation, with its pictures; None if there was none."""
-    if not (folder / "meta.json").exists():
+    meta = read_meta(folder)
+    if meta is None:
         return None
-    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     with np.load(folder / "arrays.npz") as arrays:
         meta["kl_bars"] = meta["pairs"] = None
         meta["corrupted"] = "seen" in arrays
@@ -144,9 +148,9 @@ def _evaluation(folder):
 
 def read_samples(folder: Path, *, shown: int = SHOWN) -> dict | None:
     """meta.json of the samples, with a picture of the first (None for vectors); None if none were drawn."""
-    if not (folder / "meta.json").exists():
+    meta = read_meta(folder)
+    if meta is None:
         return None
-    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     with np.load(folder / "arrays.npz") as arrays:
         samples = arrays["samples"][:shown]
     meta["shown"] = len(samples)
