@@ -104,6 +104,13 @@ def test_broken_pictures_are_named_counted_and_left_out_every_time(open_cached, 
             assert named in told
 
 
+def test_a_file_too_large_for_a_picture_is_not_even_read(open_cached, pictures, tmp_path, capfd):
+    with (pictures / "a" / "huge.png").open("wb") as file:
+        file.truncate(2**40)  # nothing on the disk
+    assert sum(map(len, open_cached(pictures, tmp_path / "cache", max_broken=0.1).values())) == 40
+    assert "a/huge.png: the file has 1,099,511,627,776 bytes, more than 268,435,456" in capfd.readouterr().err
+
+
 def test_too_many_broken_pictures_end_in_their_names_and_a_file_of_them_all(open_cached, pictures, tmp_path, capfd):
     for number in range(0, 40, 2):
         (pictures / "a" / f"{number:04}.png").write_bytes(b"")
