@@ -171,6 +171,18 @@ def test_a_damaged_cache_is_told_and_built_again(open_cached, pictures, tmp_path
     assert all(np.array_equal(found[name], expected[name]) for name in expected)
 
 
+def test_a_cache_that_the_disk_does_not_give_is_left_as_it_is(open_cached, pictures, tmp_path, monkeypatch):
+    def fail(file, **options):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    open_cached(pictures, tmp_path / "cache")
+    before = the_cache(tmp_path / "cache").stat().st_mtime_ns
+    monkeypatch.setattr(np, "load", fail)
+    with pytest.raises(UserError, match="data.cache_dir is '.*cache', where the cache .* Input/output error"):
+        open_cached(pictures, tmp_path / "cache")
+    assert the_cache(tmp_path / "cache").stat().st_mtime_ns == before
+
+
 def test_a_full_disk_ends_in_one_sentence_before_anything_is_decoded(open_cached, pictures, tmp_path, monkeypatch):
     def full(descriptor, offset, size):
         assert size == 40 * 6 * 5 * 3

@@ -99,6 +99,12 @@ def _open(folder, place):
         source = CachedSource(folder, place)
         _verify(folder / PIXELS, source.about["crc32"])
     except Exception as error:  # a damaged index makes numpy, zipfile and json raise errors of every kind
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+            # Of the disk or of permissions, which says nothing against the files: they may have taken hours.
+            raise UserError(
+                f"data.cache_dir is {str(folder.parent)!r}, where the cache {folder.name} can't be read ({error}); "
+                "mend that, or name another."
+            ) from error
         _say(f"the cache {folder} is damaged ({error}); it is built again")
         return None
     return source
