@@ -9,8 +9,10 @@ from ml_collections import ConfigDict
 
 import vae_jax.nn
 from vae_jax.axis import AXES
-from vae_jax.data.corruption import check_corruption
+from vae_jax.data.corruption import KINDS, check_corruption
 from vae_jax.data.fit import check_crop
+from vae_jax.data.pipeline import DELIVERIES
+from vae_jax.data.transforms import BINARIZATIONS
 from vae_jax.distributions import LOG_STDDEV_FLOOR
 from vae_jax.errors import UserError
 from vae_jax.nn.convolution_layers import LOWERINGS
@@ -68,9 +70,9 @@ def net_options(net: ConfigDict) -> dict:
 
 def _check_choices(config: ConfigDict) -> None:
     for name, allowed in {
-        "data.binarization": ("none", "threshold", "dynamic"),
-        "data.corrupt.kind": ("none", "noise", "box", "patches"),
-        "data.delivery": ("auto", "device", "host"),
+        "data.binarization": BINARIZATIONS,
+        "data.corrupt.kind": KINDS,
+        "data.delivery": DELIVERIES,
         "model.posterior": ("normal", "softplus", "point"),
         "model.likelihood": ("gaussian", "laplace", "bernoulli"),
         "model.variance_kind": ("fixed", "single", "per_pixel"),

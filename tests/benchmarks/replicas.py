@@ -15,6 +15,7 @@ from pathlib import Path
 
 import jax
 from ml_collections import ConfigDict
+from throughput import parse
 
 from vae_jax.axis import AXES, choose_axis
 from vae_jax.config import load_file, name_of, override
@@ -115,9 +116,7 @@ def main() -> None:
     parser.add_argument("--config", required=True)
     parser.add_argument("--kl", default="1,2,4,8")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path)
-    overrides = [argument for argument in sys.argv[1:] if argument.startswith("--config.")]
-    arguments = parser.parse_args([argument for argument in sys.argv[1:] if argument not in overrides])
+    arguments, overrides = parse(parser)
     try:
         config = load_file(arguments.config)
         override(config, [f"--config.train.replicas.kl=({arguments.kl},)", *overrides])

@@ -104,6 +104,13 @@ def test_broken_pictures_are_named_counted_and_left_out_every_time(open_cached, 
             assert named in told
 
 
+def test_a_file_too_large_for_a_picture_is_not_even_read(open_cached, pictures, tmp_path, capfd):
+    with (pictures / "a" / "huge.png").open("wb") as file:
+        file.truncate(2**40)  # nothing on the disk
+    assert sum(map(len, open_cached(pictures, tmp_path / "cache", max_broken=0.1).values())) == 40
+    assert "a/huge.png: the file has 1,099,511,627,776 bytes, more than 268,435,456" in capfd.readouterr().err
+
+
 def test_too_many_broken_pictures_end_in_their_names_and_a_file_of_them_all(open_cached, pictures, tmp_path, capfd):
     for number in range(0, 40, 2):
         (pictures / "a" / f"{number:04}.png").write_bytes(b"")
@@ -162,6 +169,18 @@ def test_a_damaged_cache_is_told_and_built_again(open_cached, pictures, tmp_path
     told = capfd.readouterr().err
     assert f"the cache {the_cache(cache)} is damaged (" in told and "decoding 40 pictures" in told
     assert all(np.array_equal(found[name], expected[name]) for name in expected)
+
+
+def test_a_cache_that_the_disk_does_not_give_is_left_as_it_is(open_cached, pictures, tmp_path, monkeypatch):
+    def fail(file, **options):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    open_cached(pictures, tmp_path / "cache")
+    before = the_cache(tmp_path / "cache").stat().st_mtime_ns
+    monkeypatch.setattr(np, "load", fail)
+    with pytest.raises(UserError, match="data.cache_dir is '.*cache', where the cache .* Input/output error"):
+        open_cached(pictures, tmp_path / "cache")
+    assert the_cache(tmp_path / "cache").stat().st_mtime_ns == before
 
 
 def test_a_full_disk_ends_in_one_sentence_before_anything_is_decoded(open_cached, pictures, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ and the columns) and `left_out.txt`. It is never changed once it is there.
 import contextlib
 import fcntl
 import hashlib
+import io
 import json
 import shutil
 import sys
@@ -39,7 +40,9 @@ class CachedSource:
     """
 
     def __init__(self, folder: Path, place: str):
-        with open(folder / INDEX, "rb") as file, np.load(file) as index:
+        # Read first: of a damaged file numpy and zipfile then raise no OSError, which is left to the disk.
+        content = io.BytesIO((folder / INDEX).read_bytes())
+        with np.load(content) as index:
             self.about = json.loads(index[ABOUT].tobytes())
             self.columns = {name: index[name] for name in index.files if name != ABOUT}
         shape, dtype = tuple(self.about["shape"]), np.dtype(self.about["dtype"])
@@ -99,6 +102,12 @@ def _open(folder, place):
         source = CachedSource(folder, place)
         _verify(folder / PIXELS, source.about["crc32"])
     except Exception as error:  # a damaged index makes numpy, zipfile and json raise errors of every kind
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+            # Of the disk or of permissions, which says nothing against the files: they may have taken hours.
+            raise UserError(
+                f"data.cache_dir is {str(folder.parent)!r}, where the cache {folder.name} can't be read ({error}); "
+                "mend that, or name another."
+            ) from error
         _say(f"the cache {folder} is damaged ({error}); it is built again")
         return None
     return source

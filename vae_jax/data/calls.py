@@ -35,7 +35,7 @@ class Calls:
         return {"indices": indices, "epoch": epoch, "mask": np.ones(epoch.shape, np.float32)}
 
     def __getitem__(self, call: int) -> dict[str, np.ndarray]:
-        """The whole of `call`: image [K, B, ...], example_id, label, epoch, mask [K, B]; one read of the source."""
+        """The whole of `call`: image [K, B, ...], epoch, mask [K, B] and the columns, by one read of the source."""
         plan = self.plan(call)
         indices = plan.pop("indices")
         examples = read_examples(self.source, indices.reshape(-1))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from vae_jax import rng
 from vae_jax.errors import UserError
 
+KINDS = ("none", "noise", "box", "patches")
 GREY = 0.5  # what stands for a masked pixel
 
 

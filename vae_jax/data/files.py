@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from vae_jax.data.pictures import BrokenPicture
 from vae_jax.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+MAX_BYTES = 2**28  # of a file; pictures of pictures.MAX_PIXELS have fewer but for some of 16 bits a channel
 SPLITS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}  # by what people call them
 QUOTA = (
     "so Google Drive answers when too many people have downloaded a file; delete it and try again a day later, or "
@@ -26,6 +28,9 @@ class Folder:
 
     def __init__(self, path: Path):
         self.path = path
+
+    def size(self, name: str) -> int:
+        return (self.path / name).stat().st_size
 
     def read(self, name: str) -> bytes:
         return (self.path / name).read_bytes()
@@ -41,10 +46,16 @@ class Archive:
     def __getstate__(self):
         return {"path": self.path, "_open": None}
 
+    def size(self, name: str) -> int:
+        return self._zip().getinfo(name).file_size
+
     def read(self, name: str) -> bytes:
+        return self._zip().read(name)
+
+    def _zip(self) -> zipfile.ZipFile:
         if self._open is None:
             self._open = zipfile.ZipFile(self.path)
-        return self._open.read(name)
+        return self._open
 
 
 @dataclass(frozen=True)
@@ -92,7 +103,11 @@ class PictureFiles:
         return self._names[index]
 
     def load(self, index: int) -> bytes:
-        return self._store.read(self._names[index])
+        name = self._names[index]
+        size = self._store.size(name)
+        if size > MAX_BYTES:  # before it is read, as a few of them would fill the memory
+            raise BrokenPicture(f"the file has {size:,} bytes, more than {MAX_BYTES:,}")
+        return self._store.read(name)
 
 
 def list_folder(root: Path) -> Listing:

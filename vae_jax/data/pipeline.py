@@ -70,7 +70,7 @@ def train_batches(
     """The batches of training calls, without end: item c covers K steps from `start_step + c * K` on.
 
     An item holds global arrays split over the devices along B: image [K, B, H, W, C] in the source's dtype,
-    example_id [K, B] uint32, epoch [K, B] int32, mask [K, B] float32 and, if the source has them, label [K, B] int32.
+    example_id [K, B] uint32, epoch [K, B] int32, mask [K, B] float32, and the source's columns, as label [K, B] int32.
     They are bitwise the same for either delivery and any number of workers. The Orders of R replicas put R after K.
 
     "device" reads the data set once and gathers every call from it on the devices. "host" reads and transfers each

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from vae_jax import rng
-from vae_jax.data.corruption import GREY, add_noise, box_mask, patch_mask
+from vae_jax.data.corruption import GREY, KINDS, add_noise, box_mask, patch_mask
 from vae_jax.data.source import Features
 from vae_jax.errors import UserError
 
@@ -69,7 +69,7 @@ def prepare(batch: Mapping[str, jax.Array], key: jax.Array, data: Mapping) -> Pr
     elif corrupt["kind"] == "patches":
         masked = patch_mask(keys, clean.shape[1:3], share=corrupt["amount"], patch=corrupt["patch"])
     else:
-        raise UserError(f"data.corrupt.kind is {corrupt['kind']!r}; it must be none, noise, box or patches.")
+        raise UserError(f"data.corrupt.kind is {corrupt['kind']!r}; it must be one of {', '.join(KINDS)}.")
     weight = None if corrupt["weight"] == 1 else jnp.where(masked, jnp.float32(corrupt["weight"]), 1)
     return Prepared(clean, jnp.where(masked, GREY, clean), weight)
 
