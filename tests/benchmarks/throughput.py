@@ -1,22 +1,28 @@
-"""How fast a config trains: compile time, images/s, host time a call and the wait for input.
+"""How fast a config trains: time to the first step, images/s, host time a call, the wait for input; FLOPs and memory.
 
 python tests/benchmarks/throughput.py --config=configs/digits.py [--calls=50] [--json=PATH] [--config.data.dir=... ...]
 """
 
 import argparse
 import json
+import os
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 
+from vae_jax.compilation import use_compilation_cache
 from vae_jax.config import load_file, name_of, override
 from vae_jax.data.order import Order
 from vae_jax.data.pipeline import choose_delivery, train_batches
 from vae_jax.errors import UserError
 from vae_jax.run import Run, open_run
+from vae_jax.steps import Batch
 
 WARM_UP_CALLS = 3
 
@@ -28,20 +34,12 @@ def measure(run: Run, *, calls: int) -> dict:
     updated in place, launching waits for the call before); `input_wait_share` is the part of the time in which the
     loop waits for the next batch.
     """
-    train, source = run.config.train, run.splits["train"]
-    batches = train_batches(
-        source,
-        Order(len(source), train.batch_size, run.config.seed),
-        mesh=run.mesh,
-        steps_per_call=train.steps_per_call,
-        start_step=0,
-        delivery=run.config.data.delivery,
-        workers=run.config.data.workers,
-    )
+    train, source, batches = run.config.train, run.splits["train"], _batches(run)
     state, batch = run.steps.init(), next(batches)
     start = time.perf_counter()
-    run.steps.train.lower(state, batch, run.steps.weights).compile()
+    program = run.steps.train.lower(state, batch, run.steps.weights).compile()
     compiled = time.perf_counter() - start
+    memory = program.memory_analysis()
     for _ in range(WARM_UP_CALLS):
         state, _ = run.steps.train(state, next(batches), run.steps.weights)
     jax.block_until_ready(state)
@@ -71,7 +69,28 @@ def measure(run: Run, *, calls: int) -> dict:
         "milliseconds_per_step": 1e3 * seconds / (calls * train.steps_per_call),
         "host_seconds_per_call": statistics.median(launches),
         "input_wait_share": sum(waits) / seconds,
+        # A scan's body counts once: this is one step, whatever K is.
+        "mflop_per_image": program.cost_analysis()["flops"] / train.batch_size / 1e6,
+        "arguments_mb": memory.argument_size_in_bytes / 1e6,
+        "outputs_mb": memory.output_size_in_bytes / 1e6,
+        "updated_in_place_mb": memory.alias_size_in_bytes / 1e6,
+        "temporaries_mb": memory.temp_size_in_bytes / 1e6,
     }
+
+
+def first_steps(arguments: list[str]) -> dict[str, float]:
+    """Seconds from the start of a process to the end of its first training call: with an empty cache, and with it full.
+
+    `arguments` are the command line's; the cache is a new folder, so the user's own one stays as it is.
+    """
+    times = {}
+    with tempfile.TemporaryDirectory() as cache:
+        for name in ("cold", "warm"):
+            start = time.perf_counter()
+            command = [sys.executable, __file__, *arguments, "--first-call"]
+            subprocess.run(command, check=True, env={**os.environ, "JAX_COMPILATION_CACHE_DIR": cache})
+            times[f"first_call_{name}_seconds"] = time.perf_counter() - start
+    return times
 
 
 def main() -> None:
@@ -80,6 +99,7 @@ def main() -> None:
     parser.add_argument("--config", required=True)
     parser.add_argument("--calls", type=int, default=50)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--first-call", action="store_true", help="train one call and end: what `first_steps` times")
     overrides = [argument for argument in sys.argv[1:] if argument.startswith("--config.")]
     arguments = parser.parse_args([argument for argument in sys.argv[1:] if argument not in overrides])
     try:
@@ -88,11 +108,28 @@ def main() -> None:
         run = open_run(Path("unused"), name_of(arguments.config), config)
     except UserError as error:
         sys.exit(str(error))
-    result = measure(run, calls=arguments.calls)
+    use_compilation_cache()
+    if arguments.first_call:
+        jax.block_until_ready(run.steps.train(run.steps.init(), next(_batches(run)), run.steps.weights))
+        return
+    result = first_steps(sys.argv[1:]) | measure(run, calls=arguments.calls)
     for name, value in result.items():
         print(f"{name:>24}  {value:,.4g}" if isinstance(value, float) else f"{name:>24}  {value}")
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def _batches(run: Run) -> Iterator[Batch]:
+    train, source = run.config.train, run.splits["train"]
+    return train_batches(
+        source,
+        Order(len(source), train.batch_size, run.config.seed),
+        mesh=run.mesh,
+        steps_per_call=train.steps_per_call,
+        start_step=0,
+        delivery=run.config.data.delivery,
+        workers=run.config.data.workers,
+    )
 
 
 if __name__ == "__main__":
