@@ -37,7 +37,11 @@ def convolutional(**options):
 
 
 def held_out_elbo(config, images, steps):
-    """The mean ELBO of the first HELD_OUT images after so many steps on the others."""
+    """The mean ELBO of the first HELD_OUT images after so many steps on the others.
+
+    The learning rate ends at 0: the last steps at a constant one move the bound by more than a percent.
+    """
+    config.optimizer.update(schedule="cosine", decay_steps=steps)
     config.data.image_size = images.shape[1:3]
     resolve(config)
     mesh, source = make_mesh(1), ArraySource(images[HELD_OUT:])
@@ -71,8 +75,8 @@ def test_digits_reach_the_elbo_of_float32():
 
 
 def test_faces_reach_the_elbo_of_float32(faces):
-    model = {**convolutional(channels=(8, 16, 32), norm="batch"), "latent": 16, "variance_kind": "single"}
-    single, half = (held_out_elbo(config_of(dtype, **model), faces, 96) for dtype in ("float32", "bfloat16"))
+    model = {**convolutional(channels=(8, 16, 32), norm="batch"), "latent": 16, "variance": 0.05}
+    single, half = (held_out_elbo(config_of(dtype, **model), faces, 160) for dtype in ("float32", "bfloat16"))
     assert half == pytest.approx(single, rel=0.01)
 
 

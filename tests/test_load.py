@@ -1,5 +1,11 @@
 """`vae_jax.load`: a trained model in a notebook."""
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -8,6 +14,18 @@ from vae_jax.config import default_config
 from vae_jax.errors import UserError
 from vae_jax.run import open_run, write_config
 from vae_jax.train import train
+
+ROOT = Path(__file__).parents[1]
+# jax has compiled something, without a cache, before the model is loaded: as in a notebook.
+LOAD = """
+import json, sys, jax, numpy as np
+events = []
+jax.monitoring.register_event_listener(lambda event, **_: events.append(event.rsplit("/", 1)[-1]))
+jax.jit(lambda x: x + 1)(1)
+import vae_jax
+vae_jax.load(sys.argv[1]).encode(np.zeros((2, 8, 8, 1)))
+print(json.dumps({name: events.count(name) for name in ("cache_hits", "cache_misses")}))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +142,33 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
     with pytest.raises(UserError, match="holds no run"):
         vae_jax.load(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def load_in_a_process(workdir, **environment):
+    inherited = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+    found = subprocess.run(
+        [sys.executable, "-c", LOAD, workdir],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**inherited, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", **environment},
+    )
+    assert found.returncode == 0, found.stderr
+    return json.loads(found.stdout)
+
+
+def test_a_second_process_compiles_nothing_that_the_first_has_compiled(workdir, tmp_path):
+    first = load_in_a_process(workdir, XDG_CACHE_HOME=str(tmp_path))
+    second = load_in_a_process(workdir, XDG_CACHE_HOME=str(tmp_path))
+    assert first["cache_misses"] > 0
+    assert any((tmp_path / "vae_jax" / "xla").iterdir())
+    assert second["cache_misses"] == 0
+    assert second["cache_hits"] >= first["cache_misses"]
+
+
+def test_the_cache_is_where_jax_was_told_to_keep_it(workdir, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    found = load_in_a_process(workdir, XDG_CACHE_HOME=str(tmp_path / "home"), JAX_COMPILATION_CACHE_DIR=str(elsewhere))
+    assert found["cache_misses"] > 0
+    assert any(elsewhere.iterdir())
+    assert not (tmp_path / "home").exists()

@@ -1,21 +1,27 @@
-"""How fast a config trains: compile time, images/s, host time a call and the wait for input.
+"""How fast a config trains: time to the first step, images/s, host time a call, the wait for input; FLOPs and memory.
 
 python tests/benchmarks/throughput.py --config=configs/digits.py [--calls=50] [--json=PATH] [--config.data.dir=... ...]
 """
 
 import argparse
 import json
+import os
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 
+from vae_jax.compilation import use_compilation_cache
 from vae_jax.config import load_file, name_of, override
 from vae_jax.data.pipeline import choose_delivery, train_batches
 from vae_jax.errors import UserError
 from vae_jax.run import Run, open_run
+from vae_jax.steps import Batch
 
 WARM_UP_CALLS = 3
 
@@ -27,20 +33,12 @@ def measure(run: Run, *, calls: int) -> dict:
     updated in place, launching waits for the call before); `input_wait_share` is the part of the time in which the
     loop waits for the next batch.
     """
-    train = run.config.train
-    batches = train_batches(
-        run.splits["train"],
-        run.order,
-        mesh=run.mesh,
-        steps_per_call=train.steps_per_call,
-        start_step=0,
-        delivery=run.config.data.delivery,
-        workers=run.config.data.workers,
-    )
+    train, batches = run.config.train, _batches(run)
     state, batch = run.steps.init(), next(batches)
     start = time.perf_counter()
-    run.steps.train.lower(state, batch, run.steps.weights).compile()
+    program = run.steps.train.lower(state, batch, run.steps.weights).compile()
     compiled = time.perf_counter() - start
+    memory = program.memory_analysis()
     for _ in range(WARM_UP_CALLS):
         state, _ = run.steps.train(state, next(batches), run.steps.weights)
     jax.block_until_ready(state)
@@ -70,6 +68,12 @@ def measure(run: Run, *, calls: int) -> dict:
         "milliseconds_per_step": 1e3 * seconds / (calls * train.steps_per_call),
         "host_seconds_per_call": statistics.median(launches),
         "input_wait_share": sum(waits) / seconds,
+        # A scan's body counts once: this is one step, whatever K is.
+        "mflop_per_image": program.cost_analysis()["flops"] / train.batch_size / 1e6,
+        "arguments_mb": memory.argument_size_in_bytes / 1e6,
+        "outputs_mb": memory.output_size_in_bytes / 1e6,
+        "updated_in_place_mb": memory.alias_size_in_bytes / 1e6,
+        "temporaries_mb": memory.temp_size_in_bytes / 1e6,
     }
 
 
@@ -88,11 +92,27 @@ def show(result: dict, path: Path | None) -> None:
         path.write_text(json.dumps(result, indent=2) + "\n")
 
 
+def first_steps(arguments: list[str]) -> dict[str, float]:
+    """Seconds from the start of a process to the end of its first training call: with an empty cache, and with it full.
+
+    `arguments` are the command line's; the cache is a new folder, so the user's own one stays as it is.
+    """
+    times = {}
+    with tempfile.TemporaryDirectory() as cache:
+        for name in ("cold", "warm"):
+            start = time.perf_counter()
+            command = [sys.executable, __file__, *arguments, "--first-call"]
+            subprocess.run(command, check=True, env={**os.environ, "JAX_COMPILATION_CACHE_DIR": cache})
+            times[f"first_call_{name}_seconds"] = time.perf_counter() - start
+    return times
+
+
 def main() -> None:
     """Prints the measurements as a table, and writes them to --json=PATH if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", required=True)
     parser.add_argument("--calls", type=int, default=50)
+    parser.add_argument("--first-call", action="store_true", help="train one call and end: what `first_steps` times")
     arguments, overrides = parse(parser)
     try:
         config = load_file(arguments.config)
@@ -100,8 +120,23 @@ def main() -> None:
         run = open_run(Path("unused"), name_of(arguments.config), config)
     except UserError as error:
         sys.exit(str(error))
-    result = measure(run, calls=arguments.calls)
-    show(result, arguments.json)
+    use_compilation_cache()
+    if arguments.first_call:
+        jax.block_until_ready(run.steps.train(run.steps.init(), next(_batches(run)), run.steps.weights))
+        return
+    show(first_steps(sys.argv[1:]) | measure(run, calls=arguments.calls), arguments.json)
+
+
+def _batches(run: Run) -> Iterator[Batch]:
+    return train_batches(
+        run.splits["train"],
+        run.order,
+        mesh=run.mesh,
+        steps_per_call=run.config.train.steps_per_call,
+        start_step=0,
+        delivery=run.config.data.delivery,
+        workers=run.config.data.workers,
+    )
 
 
 if __name__ == "__main__":
