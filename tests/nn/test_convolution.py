@@ -43,7 +43,7 @@ def twins(kind, place, channels, dtype=jnp.float32):
 
 
 def value_and_gradients(*layers_and_inputs):
-    """For each layer and input: y, and the gradients of Σ y·(1 + cos(its place)) with respect to each parameter and x."""
+    """For each layer and input: y, and the gradients of Σ y·(1 + cos(its place)) by each parameter and x."""
     graphs = [nnx.split(layer)[0] for layer, _ in layers_and_inputs]
 
     def loss(params, x, graph):
