@@ -90,6 +90,12 @@ def test_a_split_without_a_folder_is_drawn_from_training(tmp_path):
     assert 10 < sum(split == "validation" for split in splits.values()) < 45
 
 
+def test_a_picture_beside_the_folders_of_the_splits_does_not_make_them_classes(tmp_path):
+    write(tmp_path, "train/1.png", "test/2.png", "cover.png")
+    with pytest.raises(UserError, match=r"'cover.png' \(1 such\) lies beside the folders test, train, which are"):
+        open_splits(tmp_path)
+
+
 def test_a_class_may_be_called_train(tmp_path):
     write(tmp_path, "train/1.png", "car/2.png", "bus/3.png")
     assert label_of(open_splits(tmp_path)) == {"train/1.png": "train", "car/2.png": "car", "bus/3.png": "bus"}

@@ -28,8 +28,14 @@ def open_splits(config: ConfigDict) -> dict[str, PictureFiles]:
     if not listing.stamps:
         found = _counted(listing.passed_over) or "nothing at all"
         raise UserError(f"data.dir is {config.dir!r}, below which no {', '.join(SUFFIXES)} lies, but {found}.")
-    tops = {name.partition("/")[0] for name in listing.stamps}
+    tops = {name.partition("/")[0] for name in listing.stamps if "/" in name}
     given = {SPLITS[top] for top in tops} if "train" in tops and tops <= SPLITS.keys() else set()
+    loose = [name for name in listing.stamps if "/" not in name]
+    if given and loose:  # taken for classes, the folders would have test pictures trained on
+        raise UserError(
+            f"data.dir is {config.dir!r}, where {loose[0]!r} ({len(loose):,} such) lies beside the folders "
+            f"{', '.join(sorted(tops))}, which are the splits; move it into one of them, or away."
+        )
     splits, folders = {}, {}
     for name in listing.stamps:
         top, _, below = name.partition("/")
