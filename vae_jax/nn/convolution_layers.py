@@ -48,8 +48,7 @@ class ConvTranspose(nnx.ConvTranspose):
 
 
 def _affine(layer: nnx.Module, x: jax.Array, linear: Callable[[jax.Array, jax.Array], jax.Array]) -> jax.Array:
-    """linear(x, kernel) + bias, computed in the layer's dtype."""
-    bias = None if layer.bias is None else layer.bias[...]
-    x, kernel, bias = layer.promote_dtype((x, layer.kernel[...], bias), dtype=layer.dtype)
+    """linear(x, kernel) + bias, computed in the layer's dtype; the bias, whose gradient is a long sum, in its own."""
+    x, kernel = layer.promote_dtype((x, layer.kernel[...]), dtype=layer.dtype)
     y = linear(x, kernel)
-    return y if bias is None else y + bias
+    return y if layer.bias is None else (y + layer.bias[...]).astype(y.dtype)
