@@ -93,7 +93,7 @@ def test_parameters_losses_and_statistics_are_float32(norm):
         "mask": jax.ShapeDtypeStruct((1, BATCH), jnp.float32),
     }
     after = jax.eval_shape(steps.train, steps.abstract_state(), batch, steps.weights)
-    assert {leaf.dtype.name for leaf in jax.tree.leaves(after)} == {"float32", "int32", "bool"}
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(after)} == {"float32", "int32", "uint32", "bool"}
 
 
 @pytest.mark.parametrize("family", ["conv", "mlp"])
