@@ -77,6 +77,10 @@ def data(workdir: Path, name: str, config: ConfigDict) -> None:
         _check_same_data(workdir, config, saved)
     splits = open_data(config)
     folder = workdir / "studies" / "data"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--workdir is {str(workdir)!r}, where nothing can be written ({error.strerror}).") from error
     meta = summarise(folder, config, splits, make_mesh(config.mesh.devices), name=name)
     print(as_text(meta), end="\n\n")
     for path in sorted(folder.iterdir()):

@@ -162,6 +162,24 @@ def test_other_data_than_those_of_the_run_are_not_put_into_its_folder(monkeypatc
     assert not (tmp_path / "studies").exists()
 
 
+def test_a_folder_that_cannot_be_written_is_told_in_a_sentence(monkeypatch, capsys, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    config = tmp_path / "mine.py"
+    config.write_text("from vae_jax.config import default_config as get_config\n")
+    with pytest.raises(SystemExit):
+        run(monkeypatch, f"--config={config}", f"--workdir={tmp_path / 'file' / 'run'}")
+    error = capsys.readouterr().err
+    assert "--workdir is " in error and "nothing can be written (Not a directory)" in error
+
+
+def test_a_training_split_without_the_labels_of_the_test_split_is_drawn_without_captions(tmp_path):
+    images = {split: np.full((size, 6, 5, 1), 99, np.uint8) for split, size in SIZES.items()}
+    splits = {split: ArraySource(images[split], classes=("a", "b")) for split in ("train", "validation")}
+    splits["test"] = ArraySource(images["test"], np.arange(SIZES["test"]) % 2, ("a", "b"))
+    summary(tmp_path / "data", splits)
+    assert (tmp_path / "data" / "examples.png").exists()
+
+
 def test_the_command_line_tells_the_classes_and_names_the_files(monkeypatch, capsys, tmp_path):
     config = tmp_path / "mine.py"
     config.write_text("from vae_jax.config import default_config as get_config\n")

@@ -131,7 +131,8 @@ def _examples(train, config, name):
     examples = read_examples(train, batch.indices)
     prepare = jax.jit(lambda batch: for_training(batch, config.seed, config.data))
     prepared = jax.device_get(prepare({**examples, "epoch": batch.epoch}))
-    captions = [train.features.classes[label] for label in examples["label"]] if train.features.classes else []
+    classes = train.features.classes
+    captions = [classes[label] for label in examples.get("label", ())] if classes else []
     options = {"captions": captions, "min_side": SIDE}
     if config.data.corrupt.kind == "none":
         picture = grids.grid(prepared.seen, COLUMNS, **options)
