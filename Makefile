@@ -4,12 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 MADE := $(VENV)/.made
 
-.PHONY: help .venv demo test lint clean
+.PHONY: help .venv demo test test-long test-slurm lint clean
 
 help:
 	@echo 'make .venv   the environment, from launch/requirements.txt'
 	@echo 'make demo    train a small VAE on the digits, evaluate it and write its report'
 	@echo 'make test    the tests, on two cores'
+	@echo 'make test-long   what takes minutes: processes that are killed, four of them, the container'
+	@echo 'make test-slurm  launch/slurm.sbatch under a real Slurm, which is installed where it can be'
 	@echo 'make lint    ruff check and ruff format --check'
 	@echo 'make clean   remove the environment and what tools left behind (runs/ stays)'
 	@echo 'With another Python: make test PYTHON=python3.12 VENV=/tmp/venv'
@@ -31,6 +33,12 @@ demo: .venv
 
 test: .venv
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+test-long: .venv
+	$(BIN)/python -m pytest -q -n 4 -m long
+
+test-slurm: .venv
+	$(BIN)/python -m pytest -q -rs -m slurm
 
 lint: .venv
 	$(BIN)/python -m ruff check .

@@ -14,8 +14,22 @@ ROOT = Path(vae_jax.__file__).parent
 
 # From the bottom up. A module imports only from lines below its own, or from its own package.
 LAYERS = (
-    ("errors", "rng", "progress", "axis", "disk"),
-    ("distributions", "nn", "mesh", "checkpoint", "writer", "images", "state", "optimizer", "profiling", "compilation"),
+    ("errors",),
+    ("cluster",),
+    ("rng", "progress", "axis", "disk"),
+    (
+        "distributions",
+        "nn",
+        "mesh",
+        "checkpoint",
+        "writer",
+        "images",
+        "state",
+        "optimizer",
+        "profiling",
+        "compilation",
+        "stopping",
+    ),
     ("data", "models"),
     ("objectives", "validation"),
     ("config",),

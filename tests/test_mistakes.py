@@ -377,3 +377,34 @@ def test_a_mistake_in_a_process_of_its_own(tmp_path):
     assert found.stdout == ""
     assert found.stderr == "There is no config field model.latnet; did you mean model.latent?\n"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("environment", "arguments", "words"),
+    [
+        ({"SLURM_STEP_NUM_TASKS": "4"}, [], ["4 or more processes", "--multihost"]),
+        ({"JOB_COMPLETION_INDEX": "1"}, [], ["2 or more processes", "--multihost"]),
+        (
+            {"TPU_WORKER_HOSTNAMES": "a,b", "MEGASCALE_NUM_SLICES": "2"},
+            [],
+            ["4 or more processes", "--multihost"],
+        ),
+        ({}, ["--processes=2"], ["--processes is 2", "--multihost"]),
+        ({}, ["--coordinator=a:1"], ["--coordinator is 'a:1'", "--multihost"]),
+        ({}, ["--multihost", "--mode=report"], ["--mode is 'report'", "train, eval, sample"]),
+    ],
+)
+def test_processes_that_would_not_be_one_run(mistake, monkeypatch, environment, arguments, words):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    said = mistake(f"--config={DIGITS}", *arguments)
+    assert [word for word in words if word not in said] == [], said
+
+
+def test_processes_that_cannot_find_each_other(tmp_path):
+    """In a process of its own: jax was asked for its devices here."""
+    command = [sys.executable, "-m", "vae_jax.main", f"--config={DIGITS}", "--multihost"]
+    found = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert found.returncode == 2, found.stderr
+    assert found.stderr.count("\n") == 1, found.stderr
+    assert "don't find each other" in found.stderr and "--coordinator" in found.stderr

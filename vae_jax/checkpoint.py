@@ -14,7 +14,9 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint.experimental.v1 as ocp
+from jax.experimental import multihost_utils
 
+from vae_jax import cluster
 from vae_jax.errors import UserError
 
 KEPT = 2
@@ -38,6 +40,9 @@ class Checkpoints:
     leaves of a pytree under their paths, so that reading it needs the same names and shapes, not the same classes,
     and the CRC-32 of each leaf, because the array format notices a file cut short but not a flipped bit.
 
+    Several processes open, save, restore and close together. Each writes and reads what its devices hold; the first
+    alone renames.
+
     `clean` removes what a kill in the middle of a save left. It is for the one who saves: in another process, which
     reads the run while it trains, it would remove the save under way.
     """
@@ -49,7 +54,9 @@ class Checkpoints:
         self._say, self._folder = say, folder
         if not clean and not folder.is_dir():
             raise UserError(NONE_YET)
-        _set_aside_unreadable(folder, say)
+        if cluster.is_first():
+            _set_aside_unreadable(folder, say)
+        cluster.wait_for_all("unreadable checkpoints set aside")
         self._checkpointer = ocp.training.Checkpointer(
             folder.resolve(),
             preservation_policy=_policies.AnyPreservationPolicy(
@@ -90,7 +97,7 @@ class Checkpoints:
             return
         evaluated = held_out_loss is not None and math.isfinite(held_out_loss)
         named = _named(tree)
-        sums = {name: _checksum(leaf) for name, leaf in jax.device_get(named).items()}
+        sums = _checksums(named)
         self._checkpointer.save_async(
             step,
             named,
@@ -107,12 +114,13 @@ class Checkpoints:
         """
         candidates = self._candidates(which)
         for step in candidates:
+            named = {}
             try:
                 named = self._load(step, _named(abstract))
             except Exception as error:  # whatever a broken file raises; what it was is said
                 self._say(f"checkpoint {step} can't be used: {_first_line(error)}")
-                continue
-            return Restored(_unnamed(named, abstract), step)
+            if cluster.all_say(bool(named)):
+                return Restored(_unnamed(named, abstract), step)
         raise UserError(
             f"None of the checkpoints {', '.join(map(str, candidates))} can be read as this run's model; name another "
             f"with --checkpoint=STEP, or train again in another --workdir."
@@ -121,8 +129,10 @@ class Checkpoints:
     def set_aside_after(self, step: int) -> None:
         """Renames the checkpoints of later steps STEP.broken, so that training can write those steps again."""
         later = [saved for saved in self.steps() if saved > step]
-        for saved in later:
-            _rename_broken(self._folder / str(saved))
+        if cluster.is_first():
+            for saved in later:
+                _rename_broken(self._folder / str(saved))
+        cluster.wait_for_all("later checkpoints set aside")
         if later:
             self._checkpointer.reload()
 
@@ -142,8 +152,8 @@ class Checkpoints:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # coroutines that Orbax leaves behind when a file is broken
             named = self._checkpointer.load(step, abstract)
-        for name, leaf in jax.device_get(named).items():
-            if _checksum(leaf) != sums[name]:
+        for name, found in _checksums(named).items():
+            if found != sums[name]:
                 raise ValueError(f"{name} is not what was written (checksum)")
         return named
 
@@ -190,8 +200,15 @@ def _unnamed(named: dict[str, Any], abstract: Any) -> Any:
     return jax.tree.unflatten(jax.tree.structure(abstract), [named[name] for name in _named(abstract)])
 
 
-def _checksum(leaf: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(leaf).tobytes())
+def _checksums(named: dict[str, Any]) -> dict[str, int]:
+    """The CRC-32 of each whole leaf, however it is split over devices and processes; of a split one, all fetch it."""
+    return {name: zlib.crc32(np.ascontiguousarray(_fetched(leaf)).tobytes()) for name, leaf in named.items()}
+
+
+def _fetched(leaf: jax.Array) -> np.ndarray:
+    if leaf.is_fully_addressable or leaf.is_fully_replicated:
+        return jax.device_get(leaf)
+    return multihost_utils.process_allgather(leaf, tiled=True)
 
 
 def _signed(held_out_loss: float) -> dict[str, Any]:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from vae_jax import cluster
 from vae_jax.checkpoint import Checkpoints
 from vae_jax.compilation import use_compilation_cache
 from vae_jax.config import differences, resolve
 from vae_jax.disk import locked
-from vae_jax.errors import UserError
+from vae_jax.errors import StoppedError, UserError
 from vae_jax.evaluation.evaluate import evaluate as evaluate_split
 from vae_jax.evaluation.held_out import evaluation_variables
 from vae_jax.evaluation.sampling import sample as sample_prior
@@ -22,7 +23,7 @@ from vae_jax.report.data_summary import summarise
 from vae_jax.report.data_text import as_text
 from vae_jax.report.page import write_report
 from vae_jax.report.text import plus_minus
-from vae_jax.run import Record, Run, check_same_run, open_data, read_record, write_config
+from vae_jax.run import Record, Run, check_same_run, contents, open_data, read_record, write_config
 from vae_jax.state import TrainState
 from vae_jax.train import train_together
 
@@ -40,13 +41,14 @@ def train(workdir: Path, name: str, config: ConfigDict, *, command: str) -> None
     use_compilation_cache()
     group = _open_checked(workdir, name, config)
     with _alone_in(workdir):
-        for run in group.folders:
-            write_config(run, command)
+        if cluster.is_first():
+            for run in group.folders:
+                write_config(run, command)
+        _check_shared(group.whole)
         trained = train_together(group.runs)
     if not all(each.finished for each in trained):
         step = int(trained[0].state.step)
-        print(f"Stopped at step {step}, which is saved. The same command resumes it:\n  {command}")
-        return
+        raise StoppedError(f"Stopped at step {step}, which is saved. The same command resumes it:\n  {command}")
     for run, each in zip(group.runs, trained, strict=True):
         meta = evaluate_split(run, each.state, split="test", checkpoint="newest")
         _sample(run, each.state, checkpoint="newest")
@@ -92,10 +94,13 @@ def data(workdir: Path, name: str, config: ConfigDict) -> None:
 
 def report(workdir: Path) -> None:
     """Writes the report of what the run folder holds; where it has replicas, one of each and one of all of them."""
-    replicas = replica_values(saved_record(workdir).config)
+    if not cluster.is_first():
+        return
+    saved = saved_record(workdir)
+    replicas = replica_values(saved.config)
     for replica in replicas:
         write_report(workdir / replica)
-    print(f"Report: {write_comparison(workdir, replicas) if replicas else write_report(workdir)}")
+    print(f"Report: {write_comparison(workdir, replicas, name=saved.name) if replicas else write_report(workdir)}")
 
 
 def restore(run: Run, checkpoint: str) -> TrainState:
@@ -108,10 +113,20 @@ def restore(run: Run, checkpoint: str) -> TrainState:
 def _alone_in(workdir: Path) -> Iterator[None]:
     """Keeps a second training of the same run folder out, whose checkpoints would mix with these."""
     _make(workdir, workdir)
-    with locked(workdir) as got_it:
-        if not got_it:
+    with locked(workdir) if cluster.is_first() else contextlib.nullcontext(True) as got_it:
+        if not cluster.all_say(got_it):
             raise UserError(f"--workdir is {str(workdir)!r}, where another process is training; name another.")
         yield
+
+
+def _check_shared(run: Run) -> None:
+    """Raises UserError where a process sees other files than the first one, which has written config.json."""
+    cluster.wait_for_all("config written")
+    saved = read_record(run.workdir)
+    if not cluster.all_say(saved is not None):
+        raise UserError(f"--workdir is {str(run.workdir)!r}, which not all processes see; name a folder they share.")
+    if cluster.is_together() and not cluster.all_say(saved.content == contents(run.splits)):
+        raise UserError(f"data.dir is {run.config.data.dir!r}, where not all processes see the same examples.")
 
 
 def _make(workdir: Path, folder: Path) -> None:

@@ -132,7 +132,10 @@ def default_config() -> ConfigDict:
             },
             "sample": {"count": 64, "seed": 0},
             "profile": "",  # START:STOP, training steps of which a trace is written into the run folder
-            "mesh": {"devices": 0},  # 0: all
+            "mesh": {
+                "devices": 0,  # 0: all
+                "fsdp": 1,  # devices that share one copy of the state, for nets that don't fit on each
+            },
         }
     )
 

@@ -1,9 +1,21 @@
-"""The errors that end a command in one sentence, without a traceback."""
+"""The errors that end a command in one sentence, without a traceback, and its exit code."""
+
+import os
 
 
 class UserError(Exception):
     """A user's mistake: the message names the field, the value and what is allowed (exit code 2)."""
 
+    exit_code = 2
+
+
+class StoppedError(Exception):
+    """Training was asked to stop and has saved; the message says how it goes on (exit code 75: try again)."""
+
+    exit_code = os.EX_TEMPFAIL
+
 
 class DivergedError(Exception):
     """Training met a NaN or an infinity; the message says at which step and what was kept (exit code 1)."""
+
+    exit_code = 1

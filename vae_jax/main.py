@@ -8,7 +8,8 @@ from pathlib import Path
 
 from absl import flags
 
-from vae_jax.errors import DivergedError, UserError
+from vae_jax import cluster
+from vae_jax.errors import DivergedError, StoppedError, UserError
 
 MODES = ("train", "eval", "sample", "report", "data")
 USAGE = """Train, evaluate, sample and report variational autoencoders.
@@ -32,9 +33,9 @@ flags.DEFINE_enum("split", "test", ("train", "validation", "test"), "What to eva
 
 
 def main() -> None:
-    """Runs the command of sys.argv: exit code 0, 2 for a user's mistake, 1 for a training that diverged."""
+    """Runs the command of sys.argv; the exit code is 0, that of the error, 130 for Ctrl-C or 1."""
     if {"--help", "-h"} & set(sys.argv[1:]):
-        print(f"{USAGE}\n{FLAGS.main_module_help()}")
+        print(f"{USAGE}\n{FLAGS.main_module_help()}\n{FLAGS.module_help(cluster)}")
         return
     overrides = [argument for argument in sys.argv[1:] if argument.startswith("--config.")]
     try:
@@ -43,16 +44,18 @@ def main() -> None:
             raise UserError(f"{rest[1]!r} is not understood; arguments are written --name=value.")
         _run(overrides)
     except flags.Error as error:
-        sys.exit(_fail(f"{error} (--help lists the flags)", 2))
-    except UserError as error:
-        sys.exit(_fail(str(error), 2))
-    except DivergedError as error:
-        sys.exit(_fail(str(error), 1))
+        _end(f"{error} (--help lists the flags)", UserError.exit_code)
+    except (UserError, DivergedError, StoppedError) as error:
+        _end(str(error), error.exit_code)
     except KeyboardInterrupt:  # outside training, which saves and ends by itself
-        sys.exit(_fail("interrupted", 130))
+        _end("interrupted", 130)
+    except Exception:
+        cluster.fail()
+        raise
 
 
 def _run(overrides: list[str]) -> None:
+    cluster.meet(FLAGS.mode)
     # Imported here, so that a mistyped flag is told at once.
     from vae_jax import commands, config
 
@@ -76,13 +79,17 @@ def _run(overrides: list[str]) -> None:
         commands.data(workdir, name, experiment)
     else:
         commands.report(workdir)
+    cluster.wait_for_all("the end")  # of the first one's report
 
 
-def _fail(message: str, code: int) -> int:
-    print(message, file=sys.stderr)
-    return code
+def _end(message: str, code: int) -> None:
+    print(f"{cluster.called()}{message}", file=sys.stderr)
+    cluster.part(code)
+    sys.exit(code)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is half made is taken away
+    # Outside training, which saves; an exit, so that what is half made is taken away.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGUSR1, lambda *_: sys.exit(os.EX_TEMPFAIL))
     main()

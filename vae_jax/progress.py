@@ -7,13 +7,16 @@ import time
 
 from tqdm import tqdm
 
+from vae_jax import cluster
+
 SECONDS_BETWEEN_LINES = 10
 BAR = "{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} [ETA {remaining}{postfix}]"
 
 
 def say(text: str) -> None:
-    """Tells, on stderr, what a user should know but did not ask for."""
-    print(text, file=sys.stderr, flush=True)
+    """Tells, on stderr, what a user should know but did not ask for: once, where there are several processes."""
+    if cluster.is_first():
+        print(text, file=sys.stderr, flush=True)
 
 
 class Progress:
@@ -24,7 +27,7 @@ class Progress:
         self._first = None  # (done, time) of the first update: what came before it was compilation, or a start
         self._last_line = -math.inf
         self._bar = None
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and cluster.is_first():
             # Some terminals (in containers) say their size is 0 x 0, where tqdm would draw nothing; this says 80 x 24.
             columns, rows = shutil.get_terminal_size()
             self._bar = tqdm(total=total, initial=start, bar_format=BAR, ncols=columns, nrows=rows)
@@ -50,8 +53,9 @@ class Progress:
 
     def message(self, text: str) -> None:
         """Prints a line to stderr, above the bar if there is one."""
-        tqdm.write(text, file=sys.stderr)
-        sys.stderr.flush()
+        if cluster.is_first():
+            tqdm.write(text, file=sys.stderr)
+            sys.stderr.flush()
 
     def _eta(self, done, now):
         first_done, first_time = self._first

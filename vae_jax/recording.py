@@ -2,17 +2,18 @@
 
 import contextlib
 import math
-import sys
 
+from vae_jax import cluster
 from vae_jax.checkpoint import Checkpoints
 from vae_jax.errors import DivergedError
 from vae_jax.evaluation.evaluate import held_out_means, reconstruction_grid
 from vae_jax.evaluation.held_out import evaluation_variables
 from vae_jax.evaluation.sampling import draw
 from vae_jax.images import grids
+from vae_jax.progress import say
 from vae_jax.run import Run
 from vae_jax.state import TrainState
-from vae_jax.writer import Writer, cut_back
+from vae_jax.writer import NoWriter, Writer, cut_back
 
 PICTURES = 32
 COLUMNS = 8
@@ -28,8 +29,11 @@ class Recorder:
     def start(self, step: int, stack: contextlib.ExitStack) -> None:
         """Readies what is kept for what comes after `step`."""
         self.checkpoints.set_aside_after(step)
-        cut_back(self.run.workdir, step, eval_every=self.run.config.train.eval_every)
-        self.writer = stack.enter_context(Writer(self.run.workdir, start_step=step))
+        if cluster.is_first():
+            cut_back(self.run.workdir, step, eval_every=self.run.config.train.eval_every)
+            self.writer = stack.enter_context(Writer(self.run.workdir, start_step=step))
+        else:
+            self.writer = NoWriter()
         best = self.checkpoints.best()
         self.best_loss = best[1] if best else math.inf
 
@@ -83,4 +87,4 @@ class Recorder:
         )
 
     def _say(self, text: str) -> None:
-        print(f"{self.run.name}: {text}", file=sys.stderr, flush=True)
+        say(f"{self.run.name}: {text}")

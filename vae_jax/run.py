@@ -91,7 +91,7 @@ def open_run(workdir: Path, name: str, config: ConfigDict) -> Run:
     shape = splits["train"].features.shape
     check_shape(config, shape)
     _check_bound(config, shape)
-    mesh = make_mesh(config.mesh.devices)
+    mesh = make_mesh(config.mesh.devices, fsdp=config.mesh.fsdp)
     for field in ("train", "eval"):
         check_batch_size(config[field].batch_size, mesh, field=f"{field}.batch_size")
     given = config.copy_and_resolve_references()
@@ -141,7 +141,7 @@ def check_same_run(run: Run) -> None:
             f"{run.workdir} holds a run that differs in {'; '.join(changed)}; name another --workdir, or take these "
             f"fields back to resume it."
         )
-    others = [name for name, content in _contents(run.splits).items() if content != saved.content[name]]
+    others = [name for name, content in contents(run.splits).items() if content != saved.content[name]]
     if others:
         say(f"{run.workdir}: the run began with other examples of the split {' and '.join(others)} than there are now")
 
@@ -162,7 +162,7 @@ def write_config(run: Run, command: str) -> None:
         "git": _git_commit(),
         "shape": list(run.steps.shape),
         "data": _split_sizes(run.splits),
-        "content": _contents(run.splits),
+        "content": contents(run.splits),
         "devices": [str(device.device_kind) for device in run.mesh.devices.flat],
     }
     try:
@@ -189,7 +189,8 @@ def _split_sizes(splits: dict[str, Source]) -> dict[str, int]:
     return {name: len(split) for name, split in splits.items()}
 
 
-def _contents(splits: dict[str, Source]) -> dict[str, int]:
+def contents(splits: dict[str, Source]) -> dict[str, int]:
+    """Of each split a number that changes with its images."""
     return {name: fingerprint(split) for name, split in splits.items()}
 
 

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from vae_jax import distributions, rng
 from vae_jax.axis import choose_axis, over_replicas
 from vae_jax.data.transforms import Prepared, for_training, held_out
-from vae_jax.mesh import replicated
+from vae_jax.mesh import replicated, state_shardings
 from vae_jax.models.vae import VAE
 from vae_jax.nn.convolution_layers import choose_lowering, set_lowering
 from vae_jax.objectives import objective
@@ -47,15 +47,17 @@ class Steps:
         self._eval_graph = self._graph(jnp.dtype("float32"), training=False)
         whole = replicated(mesh)
         self._axis = choose_axis(config.train.replica_axis, mesh.devices.flat[0].platform)
-        in_training = {"precision": config.matmul_precision, "donate_argnums": 0, "out_shardings": whole}
-        self.train = self._jit(self._train, **in_training)
-        self.train_together = self._jit(self._train_together, **in_training)
+        in_training = {"precision": config.matmul_precision, "donate_argnums": 0}
+        self._shardings = state_shardings(mesh, jax.eval_shape(self._init, 0))
+        after = (self._shardings, whole)  # a state and its report
+        self.train = self._jit(self._train, **in_training, out_shardings=after)
+        self.train_together = self._jit(self._train_together, **in_training, out_shardings=(after,) * _replicas(config))
         self.encode = self._jit(self._encode, out_shardings=whole)
         self.decode = self._jit(self._decode, out_shardings=whole)
         self.reconstruct = self._jit(self._reconstruct, out_shardings=whole)
         self.sample = self._jit(self._sample, out_shardings=whole)
         self._seeded = {
-            "init": self._jit(self._init, out_shardings=whole),
+            "init": self._jit(self._init, out_shardings=self._shardings),
             "evaluate": self._jit(self._evaluate, out_shardings=whole),
             "importance": self._jit(self._importance, static_argnames="samples", out_shardings=whole),
         }
@@ -83,10 +85,10 @@ class Steps:
 
     def abstract_state(self) -> TrainState:
         """Shapes, dtypes and shardings of the training state, without its values."""
-        sharding = replicated(self.mesh)
         return jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+            lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
             jax.eval_shape(self._init, self._seed),
+            self._shardings,
         )
 
     def _init(self, seed: jax.Array) -> TrainState:
@@ -247,6 +249,11 @@ class Steps:
                 return function(*args, **kwargs)
 
         return jax.jit(traced, **options)
+
+
+def _replicas(config: ConfigDict) -> int:
+    """How many runs a call of `train_together` trains."""
+    return max(1, *map(len, config.train.replicas.values()))
 
 
 def _finite(tree) -> jax.Array:

@@ -2,13 +2,12 @@
 
 import contextlib
 import dataclasses
-import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
 
 import jax
 
+from vae_jax import cluster
 from vae_jax.data.order import Orders
 from vae_jax.data.pipeline import choose_delivery, train_batches
 from vae_jax.errors import UserError
@@ -17,6 +16,7 @@ from vae_jax.progress import Progress, say
 from vae_jax.recording import Recorder
 from vae_jax.run import Run
 from vae_jax.state import TrainState
+from vae_jax.stopping import stop_signals
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +41,7 @@ def train_together(runs: Sequence[Run]) -> tuple[Trained, ...]:
     config, steps, total = runs[0].config, runs[0].steps, runs[0].config.train.steps
     with contextlib.ExitStack() as stack:
         recorders = [Recorder(run, stack) for run in runs]
-        stop = stack.enter_context(_stop_signals())
+        stop = stack.enter_context(stop_signals())
         states = _first_states(recorders)
         step = int(states[0].step)
         if step >= total:
@@ -62,7 +62,7 @@ def train_together(runs: Sequence[Run]) -> tuple[Trained, ...]:
             loop = _Loop(recorders, progress)
             weights = tuple(run.steps.weights for run in runs)
             pending = None
-            while step < total and not stop.is_set():
+            while step < total and not stop.asked():
                 trace.before_call(step, states)
                 call = next(batches)
                 states, reports = zip(*steps.train_together(states, call, weights), strict=True)
@@ -81,7 +81,8 @@ def train_together(runs: Sequence[Run]) -> tuple[Trained, ...]:
                 loop.read(pending)
             for recorder, state in zip(recorders, states, strict=True):
                 recorder.checkpoints.save(step, state)
-    return tuple(Trained(state, step >= total and not stop.is_set()) for state in states)
+        finished = step >= total and not stop.asked()
+    return tuple(Trained(state, finished) for state in states)
 
 
 class _Loop:
@@ -181,28 +182,5 @@ def _batches_of(runs: Sequence[Run], step: int, steps_per_call: int) -> Iterator
 
 
 def _trace(run: Run) -> Trace:
-    steps, per_call = profiled_steps(run.config.profile), run.config.train.steps_per_call
+    steps, per_call = profiled_steps(run.config.profile if cluster.is_first() else ""), run.config.train.steps_per_call
     return Trace(steps, run.workdir / "profile", steps_per_call=per_call, say=say)
-
-
-@contextlib.contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """An event that the first SIGINT or SIGTERM sets; a second one acts as it would without this."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop  # only the main thread may take signals
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def ask_to_stop(number, _):
-        stop.set()
-        signal.signal(number, before[number])
-        say("stopping after this call; a second signal ends at once")
-
-    for number in before:
-        signal.signal(number, ask_to_stop)
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -51,6 +51,16 @@ class Writer:
         self._tensorboard.add_image(name, array, int(step), dataformats="HWC")
 
 
+class NoWriter:
+    """The writer of a process that isn't the first of several: what it has to say, the first one records."""
+
+    def scalars(self, step: int, split: str, values: Mapping[str, float]) -> None:
+        pass
+
+    def images(self, step: int, name: str, array: np.ndarray) -> None:
+        pass
+
+
 def read_metrics(workdir: str | os.PathLike) -> list[dict]:
     """The lines of metrics.jsonl in order, none if there is no file; a last line torn by a kill is left out."""
     return [record for _, record in _lines(Path(workdir) / METRICS)]

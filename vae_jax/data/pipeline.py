@@ -12,12 +12,13 @@ import numpy as np
 from absl import flags
 from jax.sharding import Mesh
 
+from vae_jax import cluster
 from vae_jax.data.calls import Calls
 from vae_jax.data.content import read_all, read_examples
 from vae_jax.data.order import Order, Orders
 from vae_jax.data.source import Source
 from vae_jax.errors import UserError
-from vae_jax.mesh import batch_sharding, check_batch_size, replicated, to_device
+from vae_jax.mesh import batch_sharding, check_batch_size, local_rows, replicated, to_device
 
 DELIVERIES = ("auto", "device", "host")
 DEVICE_SHARE = 0.25  # of a device's memory: what a data set may take of it under delivery "auto"
@@ -44,14 +45,15 @@ def choose_delivery(source: Source, delivery: str, mesh: Mesh) -> Delivery:
         raise UserError(f"data.delivery is {delivery!r}; it must be one of {', '.join(DELIVERIES)}.")
     size = len(source) * math.prod(source.features.shape) * np.dtype(source.features.dtype).itemsize
     memory = _device_memory(mesh)
-    if delivery == "device" and size > memory:
+    if delivery == "device" and not cluster.all_say(size <= memory):
         raise UserError(
             f"data.delivery is 'device', but the {size / 1e6:,.0f} MB of data don't fit in the {memory / 1e6:,.0f} MB "
             "of a device; take 'host'."
         )
     if delivery != "auto":
         return Delivery(delivery, "as data.delivery says")
-    name, relation = ("device", "within") if size <= DEVICE_SHARE * memory else ("host", "more than")
+    fits = cluster.all_say(size <= DEVICE_SHARE * memory)
+    name, relation = ("device", "within") if fits else ("host", "more than")
     return Delivery(
         name, f"{size / 1e6:,.1f} MB of data, {relation} {DEVICE_SHARE:.0%} of a device's {memory / 1e6:,.0f} MB"
     )
@@ -71,7 +73,8 @@ def train_batches(
 
     An item holds global arrays split over the devices along B: image [K, B, H, W, C] in the source's dtype,
     example_id [K, B] uint32, epoch [K, B] int32, mask [K, B] float32, and the source's columns, as label [K, B] int32.
-    They are bitwise the same for either delivery and any number of workers. The Orders of R replicas put R after K.
+    They are bitwise the same for either delivery and any number of workers and of processes, each of which reads what
+    its own devices take. The Orders of R replicas put R after K.
 
     "device" reads the data set once and gathers every call from it on the devices. "host" reads and transfers each
     call while the one before is at work: on threads of this process for `workers=0`, else in that many processes,
@@ -79,7 +82,7 @@ def train_batches(
     needs its `if __name__ == "__main__":`) and gets a pickled copy of the source. Closing the iterator ends them.
     """
     check_batch_size(order.batch_size, mesh, field="train.batch_size")
-    calls = Calls(source, order, steps_per_call, start_step)
+    calls = Calls(source, order, local_rows(mesh, order.batch_size), steps_per_call, start_step)
     if choose_delivery(source, delivery, mesh).name == "device":
         return _gathered(calls, mesh)
     return _fed(calls, mesh, workers)
@@ -96,10 +99,11 @@ def evaluation_batches(source: Source, batch_size: int, *, mesh: Mesh, limit: in
 
 
 def _evaluation(source, batch_size, mesh, count):
+    rows = local_rows(mesh, batch_size)
     for start in range(0, count, batch_size):
-        places = np.arange(start, start + batch_size)
+        places = start + rows
         batch = read_examples(source, np.where(places < count, places, start))
-        batch["epoch"] = np.zeros(batch_size, np.int32)
+        batch["epoch"] = np.zeros(len(rows), np.int32)
         batch["mask"] = (places < count).astype(np.float32)
         yield to_device(batch, batch_sharding(mesh))
 

@@ -1,13 +1,16 @@
 """The evaluation of a run on one split: figures with standard errors, latent diagnostics, and pictures of it."""
 
 import math
+from pathlib import Path
 
 import jax
 import numpy as np
 
+from vae_jax import cluster
 from vae_jax.evaluation.held_out import evaluation_variables, over_split
 from vae_jax.evaluation.images import image_metrics
 from vae_jax.images import grids
+from vae_jax.mesh import replicated
 from vae_jax.objectives import objective
 from vae_jax.run import Run, write_json
 from vae_jax.state import TrainState, Variables
@@ -87,7 +90,9 @@ def evaluate(run: Run, state: TrainState, *, split: str, checkpoint: str) -> dic
         "latent": config.model.latent,
         "notes": _notes(run),
     }
-    _write(run, meta, variables, source, kl_per_dimension)
+    pictures = reconstruction_grid(run, variables, split)
+    if cluster.is_first():
+        _write(run.study("evaluation"), meta, pictures, kl_per_dimension)
     return meta
 
 
@@ -103,7 +108,7 @@ def reconstruction_grid(run: Run, variables: Variables, split: str, *, count: in
 
 
 def _reconstruction_metrics(run: Run, variables: Variables):
-    measure = jax.jit(image_metrics)
+    measure = jax.jit(image_metrics, out_shardings=replicated(run.mesh))
 
     def metrics(batch):
         pictures = run.steps.reconstruct(variables, batch)
@@ -112,10 +117,8 @@ def _reconstruction_metrics(run: Run, variables: Variables):
     return metrics
 
 
-def _write(run: Run, meta: dict, variables: Variables, source, kl_per_dimension: np.ndarray | None) -> None:
-    folder = run.study("evaluation")
+def _write(folder: Path, meta: dict, pictures: dict[str, np.ndarray], kl_per_dimension: np.ndarray | None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = reconstruction_grid(run, variables, meta["split"])
     kl = {} if kl_per_dimension is None else {"kl_per_dimension": kl_per_dimension.mean(axis=0)}
     np.savez(folder / "arrays.npz", **kl, **pictures)
     if grids.showable(pictures["originals"].shape[1:]):

@@ -3,9 +3,9 @@
 import jax
 import numpy as np
 
-from vae_jax import rng
+from vae_jax import cluster, rng
 from vae_jax.images import grids
-from vae_jax.mesh import batch_sharding
+from vae_jax.mesh import batch_sharding, local_rows, to_device
 from vae_jax.run import Run, write_json
 from vae_jax.state import Variables
 from vae_jax.steps import Steps
@@ -16,9 +16,10 @@ COLUMNS = 8
 def draw(steps: Steps, variables: Variables, count: int, *, seed: int, batch_size: int) -> dict[str, np.ndarray]:
     """`count` latents of p(z) [n, Z] and the means of p(x|z) at them [n, ...]; sample i depends on (seed, i) alone."""
     sharding, key = batch_sharding(steps.mesh), rng.stream(seed, "sample")
+    rows = local_rows(steps.mesh, batch_size)
     latents, images = [], []
     for start in range(0, count, batch_size):
-        numbers = jax.device_put(np.arange(start, start + batch_size, dtype=np.uint32), sharding)
+        numbers = to_device({"number": (start + rows).astype(np.uint32)}, sharding)["number"]
         z, x = steps.sample(variables, rng.per_example(key, numbers))
         latents.append(z)
         images.append(x)
@@ -32,6 +33,8 @@ def sample(run: Run, variables: Variables, *, step: int, checkpoint: str) -> Non
     """Draws `sample.count` samples under `sample.seed` and writes studies/sample."""
     options, folder = run.config.sample, run.study("sample")
     arrays = draw(run.steps, variables, options.count, seed=options.seed, batch_size=run.config.eval.batch_size)
+    if not cluster.is_first():
+        return
     folder.mkdir(parents=True, exist_ok=True)
     np.savez(folder / "arrays.npz", **arrays)
     if grids.showable(arrays["samples"].shape[1:]):

@@ -1,6 +1,5 @@
-"""One static HTML page that compares the replicas of a run: a row each, their curves in one figure, their samples."""
+"""One static HTML page that compares runs: a row each, their curves in one figure, their samples."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,26 +8,28 @@ from urllib.parse import quote
 from vae_jax.report import page
 from vae_jax.writer import read_metrics
 
-SHOWN = 8  # samples of each replica, one row
+SHOWN = 8  # samples of each run, one row
 COMPARED = ("elbo", "bernoulli_bound", "nll", "reconstruction", "kl", "mse")  # of these, those that all have
 
 
-def write_comparison(workdir: Path, replicas: Mapping[str, Mapping[str, float]]) -> Path:
-    """Writes workdir/report/index.html, and returns its path; `replicas` holds by name what differs in each.
+def write_comparison(workdir: Path, runs: Mapping[str, Mapping], *, name: str, in_one_program: bool = True) -> Path:
+    """Writes workdir/report/index.html, and returns its path; `runs` holds by name what differs in each.
 
-    The name of a replica is that of its run folder in `workdir`; what one doesn't hold yet is left out.
+    The name of a run is that of its run folder in `workdir`; what one doesn't hold yet is left out. `name` is that of
+    all together.
     """
-    rows = [_row(workdir, name) for name in replicas]
+    rows = [_row(workdir, name) for name in runs]
     evaluations = [row["evaluation"] for row in rows if row["evaluation"]]
     html = page.render(
         "comparison.html",
-        run=json.loads((workdir / "config.json").read_text(encoding="utf-8")),
-        fields=list(next(iter(replicas.values()))),
+        title=name,
+        in_one_program=in_one_program,
+        fields=list(next(iter(runs.values()))),
         rows=rows,
         measured=evaluations[0] if evaluations else None,
         labels=_labels(evaluations),
-        curves=page.curve_pictures(_held_out(workdir, replicas)),
-        pictures=_pictures(workdir, replicas),
+        curves=page.curve_pictures(_held_out(workdir, runs)),
+        pictures=_pictures(workdir, runs),
     )
     return page.write_page(workdir, html)
 
@@ -48,15 +49,14 @@ def _labels(evaluations: Sequence[Mapping]) -> dict[str, str]:
     return {name: evaluations[0]["figures"][name]["label"] for name in names}
 
 
-def _held_out(workdir: Path, replicas: Mapping) -> dict[str, list[dict]]:
-    """The held-out records of each replica."""
+def _held_out(workdir: Path, runs: Mapping) -> dict[str, list[dict]]:
+    """The held-out records of each run."""
     return {
-        name: [record for record in read_metrics(workdir / name) if record["split"] == "validation"]
-        for name in replicas
+        name: [record for record in read_metrics(workdir / name) if record["split"] == "validation"] for name in runs
     }
 
 
-def _pictures(workdir: Path, replicas: Mapping) -> dict[str, dict]:
-    """The first samples of each replica that has drawn some."""
-    samples = {name: page.read_samples(workdir / name / "studies" / "sample", shown=SHOWN) for name in replicas}
+def _pictures(workdir: Path, runs: Mapping) -> dict[str, dict]:
+    """The first samples of each run that has drawn some."""
+    samples = {name: page.read_samples(workdir / name / "studies" / "sample", shown=SHOWN) for name in runs}
     return {name: meta["picture"] for name, meta in samples.items() if meta and meta["picture"]}

@@ -1,0 +1,46 @@
+"""Several processes on this machine that make one run, for the tests."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+class Processes:
+    """`count` processes of one device each, whose `arguments` follow python; what they say is in `log(i)`."""
+
+    def __init__(self, count: int, *arguments: str, logs: Path):
+        self._logs, port = logs, free_port()
+        logs.mkdir(exist_ok=True)
+        self.each = []
+        for number in range(count):
+            place = ["--multihost", f"--coordinator=127.0.0.1:{port}", f"--processes={count}", f"--process_id={number}"]
+            with open(self._log(number), "w") as log:
+                command = [sys.executable, *arguments, *(place if count > 1 else [])]
+                options = {"stdout": log, "stderr": log, "cwd": ROOT, "env": {**os.environ, "XLA_FLAGS": ""}}
+                self.each.append(subprocess.Popen(command, **options))
+
+    def wait(self, *, seconds: float) -> list[int]:
+        """The exit codes; TimeoutExpired, and no process left, where they take longer."""
+        try:
+            return [process.wait(timeout=seconds) for process in self.each]
+        finally:
+            for process in self.each:
+                process.kill()
+                process.wait()
+
+    def log(self, number: int) -> str:
+        """What the process has said so far."""
+        return self._log(number).read_text()
+
+    def _log(self, number):
+        return self._logs / f"{number}.log"
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return listening.getsockname()[1]
