@@ -29,10 +29,10 @@ def main() -> None:
 
 def check(value, kind: str, where: str) -> None:
     """Raises ValueError unless `value` is a `kind`, written as in the client: V1Job, list[str] or dict(str, str)."""
-    if items := re.fullmatch(r"list\[(.*)\]", kind):
+    if items := re.fullmatch(r"(?i:list)\[(.*)\]", kind):
         for number, item in enumerate(_typed(value, list, where)):
             check(item, items[1], f"{where}[{number}]")
-    elif entries := re.fullmatch(r"dict\((.*), (.*)\)", kind):
+    elif entries := re.fullmatch(r"(?i:dict)[\[(](.*), (.*)[\])]", kind):
         for name, entry in _typed(value, dict, where).items():
             check(entry, entries[2], f"{where}.{name}")
     elif kind in PLAIN:

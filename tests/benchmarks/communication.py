@@ -1,6 +1,9 @@
 """What a training step sends between devices: bytes read off the compiled program, and on paper the time they take.
 
 python tests/benchmarks/communication.py --config=configs/celeba_vae.py [--devices=8] [--channels=3] [--config.... ...]
+
+`--devices` are those that the program is compiled for, here; the bytes hardly depend on their number. The arithmetic is
+that of the config's whole batch on each device of the machines.
 """
 
 import argparse
@@ -29,7 +32,7 @@ ITEM_BYTES = {
 
 @dataclass(frozen=True)
 class Machine:
-    """Devices that share a step: bytes/s of each in an all-reduce and seconds a message, FLOP/s that nets reach."""
+    """Devices that share a step: bytes/s of each, seconds a message takes to the next, FLOP/s that nets reach."""
 
     name: str
     devices: int
@@ -38,13 +41,13 @@ class Machine:
     flops: float
 
 
-# Bandwidths by the makers' data sheets: NVLink 4, 450 GB/s each way; one adapter of 400 Gb/s a node of 8 GPUs, and its
-# GPUs first among themselves; v5e, two axes of a torus at 2 · 45 GB/s. FLOP/s: a fifth of the peak in TF32 (bfloat16),
-# which is what small convolutional nets reach at best.
+# Bandwidths by the makers' data sheets: NVLink 4, 450 GB/s each way; one adapter of 400 Gb/s a node, 50 GB/s for eight
+# GPUs that have summed among themselves before; v5e, a torus of two axes at 90 GB/s. FLOP/s: a fifth of the peak in
+# TF32 (bfloat16 on the TPU), which is what small convolutional nets reach at best.
 MACHINES = (
-    Machine("8 GPUs (H100), NVLink", 8, 450e9, 10e-6, 0.2 * 495e12),
-    Machine("8 nodes of 8 such GPUs, 400 Gb/s", 64, 8 * 6.25e9, 50e-6, 0.2 * 495e12),
-    Machine("TPU v5e-64", 64, 90e9, 10e-6, 0.2 * 197e12),
+    Machine("8 GPUs (H100), NVLink", 8, 450e9, 7e-6, 0.2 * 495e12),
+    Machine("8 nodes of 8 such GPUs, 400 Gb/s", 64, 50e9, 10e-6, 0.2 * 495e12),
+    Machine("TPU v5e-64", 64, 2 * 90e9, 3e-6, 0.2 * 197e12),
 )
 
 
@@ -59,7 +62,7 @@ def sent(program: str) -> dict[str, tuple[int, int]]:
 
 
 def all_reduce_seconds(machine: Machine, messages: int, size: int) -> float:
-    """A ring: 2·(n − 1)/n of the bytes pass each device, and each message goes round twice."""
+    """2·(n − 1)/n of the bytes pass each device, and each message needs log n times to reach all."""
     share = 2 * (machine.devices - 1) / machine.devices
     return messages * machine.latency * math.log2(machine.devices) + share * size / machine.bandwidth
 
@@ -82,8 +85,8 @@ def main() -> None:
         print(f"{kind}: {count}, {size / 1e6:,.3f} MB")
     messages, size = (sum(numbers) for numbers in zip(*collectives.values(), strict=True))
     for machine in MACHINES:
-        sending, computing = all_reduce_seconds(machine, messages, size), flops / machine.devices / machine.flops
-        print(f"{machine.name}: sending {1e3 * sending:.3f} ms, computing {1e3 * computing:.3f} ms a step")
+        sending, computing = all_reduce_seconds(machine, messages, size), flops / machine.flops
+        print(f"{machine.name}: sending {1e3 * sending:.2f} ms, computing {1e3 * computing:.2f} ms a step")
 
 
 def compiled(spec: str, overrides: list[str], channels: int):
