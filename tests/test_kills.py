@@ -1,5 +1,6 @@
 """Of two processes one is killed at a random moment, again and again: no trace is left, and the other never hangs."""
 
+import os
 import random
 import time
 
@@ -13,7 +14,7 @@ from vae_jax.writer import read_metrics
 
 pytestmark = pytest.mark.long
 
-KILLS, SEQUENCES = 50, 4  # the sequences are independent, for pytest -n 4
+KILLS, SEQUENCES = int(os.environ.get("KILLS", 50)), 4  # the sequences are independent, for pytest -n 4
 HANG = 60  # seconds in which a process must end after the other was killed
 FOREVER = 10**6  # steps
 

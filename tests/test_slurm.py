@@ -13,7 +13,7 @@ from vae_jax.writer import read_metrics
 
 pytestmark = pytest.mark.slurm
 
-STEPS = 6000
+STEPS = 4000
 ARGUMENTS = [
     f"--config={ROOT / 'configs' / 'digits.py'}",
     f"--config.train.steps={STEPS}",
@@ -41,8 +41,9 @@ def state(slurm, job):
     return slurm.run("squeue", "-h", "-t", "all", "-j", job, "-o", "%T")
 
 
-def wait_for_progress(slurm, folder, log):
-    """Until there are two more lines than there were."""
+def wait_for_progress(slurm, folder, log, *, starts):
+    """Until the job has begun to train for the time `starts`, and has got a few steps further."""
+    slurm.wait_until(lambda: log.exists() and log.read_text().count("training steps") == starts, seconds=180)
     before = len(read_metrics(folder))
     slurm.wait_until(lambda: len(read_metrics(folder)) > before + 2, seconds=180)
 
@@ -52,9 +53,9 @@ def test_a_run_on_two_nodes_survives_a_preemption_and_a_warning(slurm, tmp_path)
     options = ["--nodes=2", "--ntasks-per-node=1", str(ROOT / "launch" / "slurm.sbatch")]
     job = submit(slurm, *options, *ARGUMENTS, f"--workdir={folder}")
     log = slurm.folder / f"job-{job}.log"
-    wait_for_progress(slurm, folder, log)
+    wait_for_progress(slurm, folder, log, starts=1)
     slurm.run("scontrol", "requeue", job)
-    wait_for_progress(slurm, folder, log)
+    wait_for_progress(slurm, folder, log, starts=2)
     slurm.run("scancel", "--signal=USR1", job)
     slurm.wait_until(lambda: state(slurm, job) == "COMPLETED", seconds=400)
     said = log.read_text()

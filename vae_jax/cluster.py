@@ -59,7 +59,9 @@ def meet(mode: str) -> None:
         raise UserError(f"--mode is {mode!r} with --multihost, which is for {', '.join(MODES)}; start one process.")
     _initialize(given)
     _here = _met(max(promised, given["processes"] or 0))
-    wait_for_all("met")  # they connect to each other here, not minutes apart when each has read its data
+    # They connect to each other here: CPU collectives (gloo) wait 30 seconds for the first time, and each process may
+    # be minutes in reading its data.
+    wait_for_all("met")
     if not is_first():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (for as long as the process lives)
 
