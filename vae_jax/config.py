@@ -11,6 +11,7 @@ from pathlib import Path
 from ml_collections import ConfigDict, config_dict
 
 from vae_jax.errors import UserError
+from vae_jax.nn.layers import check_choice
 from vae_jax.validation import check_net, check_values, family, get_field, net_options
 
 # What makes a run the same run; everything else may change when it is resumed.
@@ -29,6 +30,7 @@ IDENTITY = (
     "data.corrupt",
     "data.test_fraction",
     "data.validation_fraction",
+    "data.train_on",
     "data.seed",
     "model",
     "objective",
@@ -74,6 +76,7 @@ def default_config() -> ConfigDict:
                 },
                 "test_fraction": 0.2,  # of the whole, where the source has no test split of its own
                 "validation_fraction": 0.1,  # of the training split: it picks the best checkpoint
+                "train_on": "train",  # train (split) | all (of the splits: nothing is held out then)
                 "seed": 0,  # of the splits, and of the one Bernoulli draw of held-out images
                 "delivery": "auto",  # device | host | auto
                 "workers": 0,  # processes that read for host delivery; 0: threads
@@ -136,7 +139,10 @@ def default_config() -> ConfigDict:
 
 
 def load_file(spec: str) -> ConfigDict:
-    """The config of `path.py` or `path.py:argument` (the argument goes to its `get_config`)."""
+    """The config of `path.py` or `path.py:argument` (the argument goes to its `get_config`).
+
+    A file that has `ARGUMENTS` takes no others.
+    """
     path, _, argument = spec.partition(":")
     if not path.endswith(".py") or not Path(path).is_file():
         raise UserError(f"--config is {path!r}, which is no Python file; name a config such as configs/digits.py.")
@@ -144,6 +150,8 @@ def load_file(spec: str) -> ConfigDict:
     module = importlib.util.module_from_spec(module_spec)
     try:
         module_spec.loader.exec_module(module)
+        if argument:
+            check_choice(f"the argument of {path}", argument, getattr(module, "ARGUMENTS", (argument,)))
         config = module.get_config(argument) if argument else module.get_config()
     except UserError:
         raise

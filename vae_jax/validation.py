@@ -12,6 +12,7 @@ from vae_jax.axis import AXES
 from vae_jax.data.corruption import KINDS, check_corruption
 from vae_jax.data.fit import check_crop
 from vae_jax.data.pipeline import DELIVERIES
+from vae_jax.data.splits import TRAIN_ON
 from vae_jax.data.transforms import BINARIZATIONS
 from vae_jax.distributions import LOG_STDDEV_FLOOR
 from vae_jax.errors import UserError
@@ -73,6 +74,7 @@ def _check_choices(config: ConfigDict) -> None:
         "data.binarization": BINARIZATIONS,
         "data.corrupt.kind": KINDS,
         "data.delivery": DELIVERIES,
+        "data.train_on": TRAIN_ON,
         "model.posterior": ("normal", "softplus", "point"),
         "model.likelihood": ("gaussian", "laplace", "bernoulli"),
         "model.variance_kind": ("fixed", "single", "per_pixel"),
