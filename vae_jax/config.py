@@ -11,7 +11,7 @@ from pathlib import Path
 from ml_collections import ConfigDict, config_dict
 
 from vae_jax.errors import UserError
-from vae_jax.nn.layers import check_choice
+from vae_jax.nn.layers import check_choice, mirrored
 from vae_jax.validation import check_net, check_values, family, get_field, net_options
 
 # What makes a run the same run; everything else may change when it is resumed.
@@ -195,15 +195,15 @@ def resolve(config: ConfigDict) -> None:
     """
     _check_fields(config, default_config())
     encoder = _with_options(config, "encoder", {})
-    decoder, mirrored = config.model.decoder, {}
+    decoder, options = config.model.decoder, {}
     if decoder.get("mirror", False):
         if decoder.get("family") != encoder.family:
             raise UserError(
                 f"model.decoder.family is {decoder.get('family')!r} with mirror=True; it must be the encoder's, "
                 f"{encoder.family!r}, or mirror must go."
             )
-        mirrored = family(encoder.family).mirrored(net_options(encoder))
-    _with_options(config, "decoder", mirrored)
+        options = mirrored(net_options(encoder))
+    _with_options(config, "decoder", options)
     check_values(config)
 
 
@@ -221,8 +221,8 @@ def _parse(value: str):
     return {"true": True, "false": False}.get(value) if value in ("true", "false") else ast.literal_eval(value)
 
 
-def _with_options(config: ConfigDict, net: str, mirrored: Mapping) -> ConfigDict:
-    """Fills in the options of a net's family: as given, else as `mirrored` has them, else the family's defaults."""
+def _with_options(config: ConfigDict, net: str, undoing: Mapping) -> ConfigDict:
+    """Fills in the options of a net's family: as given, else as `undoing` has them, else the family's defaults."""
     given = config.model[net].to_dict()
     given.pop("mirror", None)
     defaults = family(given.get("family", "")).OPTIONS
@@ -230,7 +230,7 @@ def _with_options(config: ConfigDict, net: str, mirrored: Mapping) -> ConfigDict
         if name != "family" and name not in defaults:
             raise UserError(_unknown(f"model.{net}.{name}", name, defaults))
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    options = {**defaults, **mirrored, **given}
+    options = {**defaults, **undoing, **given}
     check_net(f"model.{net}", options)
     config.model[net] = ConfigDict(options)
     return config.model[net]

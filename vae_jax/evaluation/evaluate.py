@@ -150,6 +150,7 @@ def _figure(name: str, values: np.ndarray) -> dict:
         "mse": ("Mean squared error per pixel", ""),
         "psnr": ("PSNR", "dB"),
         "ssim": ("SSIM", ""),
+        "detail": ("Power above half the Nyquist frequency, share of the original's", ""),
         **{bound: (text, "nats") for bound, text in BOUND_LABELS.items()},
     }[name]
     spread = float(values.std(ddof=1, dtype=np.float64)) if len(values) > 1 else 0.0
