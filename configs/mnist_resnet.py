@@ -9,7 +9,7 @@ from vae_jax.config import default_config
 def get_config(source="tfds"):
     config = default_config()
     config.data.update(source=source, name="mnist", image_size=(28, 28), binarization="dynamic")
-    config.model.encoder = dict(family="resnet", channels=(32, 64), blocks=2, attention=0)  # 28 → 14 → 7
+    config.model.encoder = dict(family="resnet", channels=(32, 64), attention=0)  # 28 → 14 → 7
     config.model.decoder = dict(family="resnet", mirror=True)
     config.model.update(latent=40, likelihood="bernoulli")
     config.objective.update(kl_warmup=4_220)  # ten epochs

@@ -11,9 +11,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from vae_jax.nn.convolution_layers import Conv
+from vae_jax.nn.convolution_layers import Conv, UpsampledConv
 from vae_jax.nn.layers import ACTIVATIONS, Pair, check_pictures, halvings, normalisation, run_block
-from vae_jax.nn.upsampling import UpsampledConv
 
 OPTIONS = {"channels": (32, 64), "blocks": 1, "attention": 16, "norm": "group", "activation": "silu"}
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from vae_jax.nn.convolution_layers import Conv
+from vae_jax.nn.convolution_layers import UpsampledConv
 from vae_jax.nn.layers import ACTIVATIONS, DenseStack, check_pictures, halvings, normalisation, run_block
 
 OPTIONS = {"channels": (64, 32), "dense": (), "norm": "none", "activation": "relu"}
@@ -19,23 +19,6 @@ OPTIONS = {"channels": (64, 32), "dense": (), "norm": "none", "activation": "rel
 def check(options: Mapping, shape: tuple[int, ...], *, field: str) -> None:
     """Raises UserError where the data are no pictures; those of any size can be met."""
     check_pictures("upsampling", shape, field=field)
-
-
-class UpsampledConv(nnx.Module):
-    """h [B, h, w, in] -> [B, *size, out]: h doubled, cut to `size`, its border replicated, convolved by kernel 3."""
-
-    def __init__(
-        self, inputs: int, outputs: int, size: tuple[int, int], *, use_bias: bool, dtype: jnp.dtype, rngs: nnx.Rngs
-    ):
-        self.size = size
-        self.conv = Conv(
-            inputs, outputs, (3, 3), strides=1, padding=((0, 0), (0, 0)), use_bias=use_bias, dtype=dtype, rngs=rngs
-        )
-
-    def __call__(self, h: jax.Array) -> jax.Array:
-        height, width = self.size
-        h = h.repeat(2, axis=1).repeat(2, axis=2)[:, :height, :width]
-        return self.conv(jnp.pad(h, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge"))
 
 
 class Layer(nnx.Module):
