@@ -131,9 +131,16 @@ def default_config() -> ConfigDict:
             "sample": {"count": 64, "seed": 0},
             "study": {  # what --mode=study does; lists are numbers with commas between
                 "seed": 0,
-                "count": 10,  # draws for each input
-                "strength": "0.2,0.5,1",  # variation: what the noise is multiplied by
-                "center": "mean",  # variation: around the posterior's mean | a sample of it
+                "count": 10,  # draws for each input; interpolate: steps
+                "strength": "0.2,0.5,1",  # variation, input_noise: what the noise is multiplied by
+                "z": "mean",  # variation, cycle: the latent of an input is its posterior's mean | a sample of it
+                "cycles": 20,  # cycle, inpaint: encodings and decodings
+                "examples": 1000,  # of a split, at most, that a study of a split looks at
+                "dimensions": "",  # latent_map: two latent dimensions to draw as they are, as 0,3
+                "color": "",  # latent_map: label or an attribute; default: the label, else the most even attribute
+                "temperature": "0.7",  # sample: beside 1, what the prior's standard deviation is multiplied by
+                "mixture": 10,  # sample: Gaussians fitted to the aggregate posterior
+                "mask": "lower",  # inpaint: see vae_jax/studies/masks.py
             },
             "profile": "",  # START:STOP, training steps of which a trace is written into the run folder
             "mesh": {"devices": 0},  # 0: all

@@ -7,13 +7,14 @@ from ml_collections import ConfigDict
 from vae_jax.errors import UserError
 from vae_jax.nn.layers import check_choice
 
-CENTERS = ("mean", "sample")
+LATENTS = ("mean", "sample")  # of an input
 
 
 def check_study(study: ConfigDict) -> None:
     """Raises UserError for the first value that no run could make right."""
-    check_choice("study.center", study.center, CENTERS)
+    check_choice("study.z", study.z, LATENTS)
     numbers("study.strength", study.strength, least=0)
+    numbers("study.temperature", study.temperature, least=0)
 
 
 def numbers(field: str, text: str, *, least: float = -math.inf) -> tuple[float, ...]:

@@ -147,6 +147,9 @@ def _check_numbers(config: ConfigDict) -> None:
         "data.corrupt.weight": 0,
         "sample.count": 1,
         "study.count": 1,
+        "study.cycles": 1,
+        "study.examples": 2,
+        "study.mixture": 1,
     }
     for name, least in at_least.items():
         value = get_field(config, name)

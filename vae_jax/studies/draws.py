@@ -7,6 +7,7 @@ from vae_jax import rng
 from vae_jax.data.content import example_ids
 from vae_jax.errors import UserError
 from vae_jax.images.grids import to_uint8
+from vae_jax.inference import Model
 from vae_jax.validation import SEEDS
 
 
@@ -16,16 +17,23 @@ def content_ids(images: np.ndarray) -> np.ndarray:
 
 
 def normal(
-    images: np.ndarray, shape: tuple[int, ...], *, count: int, seed: int, name: str, given: np.ndarray | None = None
+    images: np.ndarray, shape: tuple[int, ...], *, count: int, seed: int, name: str, noise: np.ndarray | None = None
 ) -> np.ndarray:
     """Standard normal noise [K, B, *shape] for the study `name`: `count` draws of `shape` for each image [B, ...].
 
-    Those of count=10 are the first ten of count=20. `given` is noise to be used instead, which must have that shape.
+    Those of count=10 are the first ten of count=20. `noise` is what to use instead, which must have that shape.
     """
-    if given is not None:
-        return _checked(given, (count, len(images), *shape))
+    if noise is not None:
+        return _checked(noise, (count, len(images), *shape))
     check_count_and_seed(count, seed)
-    return np.asarray(_normal(_keys(images, seed=seed, name=name), np.arange(count, dtype=np.uint32), shape))
+    return np.asarray(_normal(keys(images, seed=seed, name=name), np.arange(count, dtype=np.uint32), shape))
+
+
+def of_the_prior(model: Model, start: int, stop: int, *, seed: int) -> np.ndarray:
+    """The latents start ... stop − 1 that `Model.sample` draws under `seed`: [n, Z]."""
+    check_count_and_seed(stop - start, seed)
+    keys = rng.per_example(rng.stream(seed, "sample"), np.arange(start, stop, dtype=np.uint32))
+    return np.asarray(rng.normal(keys, (stop - start, model.config.model.latent)))
 
 
 def check_count_and_seed(count: int, seed: int) -> None:
@@ -36,7 +44,8 @@ def check_count_and_seed(count: int, seed: int) -> None:
         raise UserError(f"seed is {seed}; it must be from 0 to {SEEDS - 1}.")
 
 
-def _keys(images, *, seed, name):
+def keys(images: np.ndarray, *, seed: int, name: str) -> jax.Array:
+    """The key of each image [B, ...] for the draws `name` under `seed`: keys [B]."""
     return rng.per_example(rng.stream(seed, f"study {name}"), content_ids(images))
 
 
@@ -46,7 +55,7 @@ def _normal(keys, numbers, shape):
     return rng.normal(drawn, (*drawn.shape, *shape))
 
 
-def _checked(given, shape):
-    if given.shape != shape:
-        raise UserError(f"The noise has the shape {given.shape}; these inputs and this count need {shape}.")
-    return given
+def _checked(noise, shape):
+    if noise.shape != shape:
+        raise UserError(f"The noise has the shape {noise.shape}; these inputs and this count need {shape}.")
+    return noise

@@ -1,6 +1,7 @@
 """From what a command asks for to the setting of its studies."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -24,7 +25,7 @@ class Asked:
     noise: str | None = None
 
 
-def open_setting(asked: Asked, model: Model, config: ConfigDict) -> Setting:
+def open_setting(asked: Asked, workdir: Path, model: Model, config: ConfigDict) -> Setting:
     """The setting of studies of `model`; `config` has `study.*`, and where the run's data lie now.
 
     UserError where the inputs or the noise can't be used. Nothing is compiled.
@@ -40,7 +41,7 @@ def open_setting(asked: Asked, model: Model, config: ConfigDict) -> Setting:
     else:
         spec = asked.input or DEFAULT_INPUT
         inputs = read_inputs(spec, merged.data, model.shape, lambda: open_data(merged))
-    return Setting(model, merged, inputs, replayed.get("noise"))
+    return Setting(workdir, model, merged, inputs, replayed.get("noise"))
 
 
 def _read_noise(path: str | None) -> dict[str, np.ndarray]:

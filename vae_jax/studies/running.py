@@ -39,7 +39,7 @@ def run_studies(asked: Asked, workdir: Path, config: ConfigDict, *, made: Made) 
     """
     asked_for = named(asked.studies)
     model = load_model(workdir, checkpoint=made.checkpoint)
-    setting = open_setting(asked, model, config)
+    setting = open_setting(asked, workdir, model, config)
     for study in _possible(asked_for, setting, strict=asked.studies != ALL):
         _make(study, setting, workdir / "studies" / study.name, made=made)
 
@@ -89,6 +89,8 @@ def _make(study: Study, setting: Setting, folder: Path, *, made: Made) -> None:
 
 
 def _check(study, setting):
+    if not study.vectors and not grids.showable(setting.model.shape):
+        raise UserError(f"The study {study.name} draws pictures, but an example of this run is {setting.model.shape}.")
     if study.inputs:
         count = 0 if setting.inputs is None else len(setting.inputs)
         if count < study.inputs:

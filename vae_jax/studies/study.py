@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ class Setting:
     again, or None.
     """
 
+    workdir: Path
     model: Model
     config: ConfigDict
     inputs: Inputs | None
@@ -85,4 +87,5 @@ class Study:
     function: Callable[..., dict[str, np.ndarray]]
     run: Callable[[Setting], Result]
     inputs: int = 1
+    vectors: bool = False  # whether it can be made of a run on vectors
     check: Callable[[Setting], None] = lambda setting: None

@@ -9,6 +9,7 @@ from vae_jax.images import grids
 from vae_jax.inference import Model
 from vae_jax.report import story
 from vae_jax.studies import draws, nets
+from vae_jax.studies.measures import distance, diversity
 from vae_jax.studies.study import Picture, Result, Setting, Study
 from vae_jax.study_options import numbers
 
@@ -23,19 +24,19 @@ def variation(
     strength: float | Sequence[float] = 0.2,
     count: int = 10,
     seed: int = 0,
-    center: str = "mean",
+    z: str = "mean",
     noise: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Decodes of z + strength·ε, for `count` draws of ε ~ N(0, 1) around each of the images [B, H, W, C].
 
-    z is the posterior's mean, or with center="sample" one draw from it. `noise` is that of an earlier call, in
+    z is the posterior's mean, or with z="sample" one draw from it. `noise` is that of an earlier call, in
     the place of new. Arrays, with S strengths and K = `count`: `strength` [S], `noise` [K, B, Z], `latent_center`
     [B, Z], `latents` [S, K, B, Z], `reconstructions` [B, ...] (of the centres), `outputs` [S, K, B, ...].
     """
-    epsilon = draws.normal(images, (model.config.model.latent,), count=count, seed=seed, name="variation", given=noise)
+    epsilon = draws.normal(images, (model.config.model.latent,), count=count, seed=seed, name="variation", noise=noise)
     posterior = nets.encode(model, images)
     centers = posterior.mean
-    if center == "sample":
+    if z == "sample":
         around = draws.normal(images, centers.shape[1:], count=1, seed=seed, name="variation center")[0]
         centers = posterior.mean + posterior.stddev * around  # [B, Z]
     strengths = np.atleast_1d(np.float32(strength))
@@ -50,16 +51,6 @@ def variation(
     }
 
 
-def distance(outputs: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """Mean squared difference per pixel of variations [S, K, B, ...] from the images [B, ...]: [S, B]."""
-    return np.square(outputs - images).mean(axis=(1, *range(3, outputs.ndim)))
-
-
-def diversity(outputs: np.ndarray) -> np.ndarray:
-    """Standard deviation among the K variations [S, K, B, ...], root mean square over pixels: [S, B]."""
-    return np.sqrt(outputs.var(axis=1).mean(axis=tuple(range(2, outputs.ndim - 1))))
-
-
 def _run(setting: Setting) -> Result:
     options = setting.options
     arrays = variation(
@@ -68,7 +59,7 @@ def _run(setting: Setting) -> Result:
         strength=numbers("study.strength", options.strength),
         count=options.count,
         seed=options.seed,
-        center=options.center,
+        z=options.z,
         noise=setting.noise,
     )
     outputs = arrays["outputs"]
@@ -86,7 +77,7 @@ def _picture(setting: Setting, arrays: dict[str, np.ndarray]) -> Picture:
     for b, name in enumerate(setting.inputs.names[:SHOWN]):
         fixed = [setting.images[b], arrays["reconstructions"][b]]
         for s, strength in enumerate(arrays["strength"]):
-            rows[f"{name}, ×{strength:g}"] = np.stack([*fixed, *arrays["outputs"][s, :shown, b]])
+            rows[f"{name}, strength {strength:g}"] = np.stack([*fixed, *arrays["outputs"][s, :shown, b]])
     captions = ["input", "decoded", *map(str, range(1, shown + 1))]
     pixels = grids.named_rows(rows, len(captions), captions=captions)
     return Picture(
