@@ -140,6 +140,9 @@ def default_config() -> ConfigDict:
                 "color": "",  # latent_map: label or an attribute; default: the label, else the most even attribute
                 "temperature": "0.7",  # sample: beside 1, what the prior's standard deviation is multiplied by
                 "mixture": 10,  # sample: Gaussians fitted to the aggregate posterior
+                "attributes": "",  # attributes: names with commas between; default: the five that split most evenly
+                "classifier": "",  # variation, attributes: the run folder of a classifier of attributes
+                "runs": "",  # compare: run folders with commas between
                 "mask": "lower",  # inpaint: see vae_jax/studies/masks.py
             },
             "profile": "",  # START:STOP, training steps of which a trace is written into the run folder

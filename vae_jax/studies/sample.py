@@ -98,7 +98,7 @@ def _picture(kinds, found):
     numbered = [str(k + 1) for k in range(min(COLUMNS, len(drawn)))]
     pixels = grids.named_rows(rows, COLUMNS, captions=numbered)
     alt = (
-        "Samples from the prior, at lower temperatures T, and from a Gaussian mixture fitted to the latents of training "
+        "Samples from the prior, at temperatures T, and from a Gaussian mixture fitted to the latents of training "
         "examples; below each, the training example nearest to it, so that copying would show."
     )
     return Picture(pixels, alt)

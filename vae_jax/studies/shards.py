@@ -13,7 +13,7 @@ from vae_jax.progress import Progress
 from vae_jax.studies import nets
 from vae_jax.studies.draws import of_the_prior
 
-SHARD = 10_000  # samples
+SHARD = 2_000  # samples
 ABOUT = "shards.json"
 
 

@@ -9,6 +9,7 @@ from vae_jax.images import grids
 from vae_jax.inference import Model
 from vae_jax.report import story
 from vae_jax.studies import draws, nets
+from vae_jax.studies.classifier import check_classifier, read_judge
 from vae_jax.studies.measures import distance, diversity
 from vae_jax.studies.study import Picture, Result, Setting, Study
 from vae_jax.study_options import numbers
@@ -68,7 +69,24 @@ def _run(setting: Setting) -> Result:
         strength = f"{arrays['strength'][s]:g}"
         figures[f"distance_{strength}"] = figure(far, f"Squared distance per pixel to the input, strength {strength}")
         figures[f"diversity_{strength}"] = figure(wide, f"Diversity (stddev per pixel), strength {strength}")
+    figures |= _drift(setting, arrays)
     return Result(arrays, {"variation": _picture(setting, arrays)}, figures)
+
+
+def _drift(setting: Setting, arrays: dict[str, np.ndarray]) -> dict[str, dict]:
+    """How far the probability of each attribute that the classifier can tell moves from the input's reconstruction."""
+    judge = read_judge(setting)
+    if judge is None:
+        return {}
+    moved = judge(arrays["outputs"]) - judge(arrays["reconstructions"])  # [S, K, B, A]
+    drift = np.abs(moved).mean(axis=1)  # [S, B, A]
+    return {
+        f"drift_{judge.names[a]}_{strength:g}": figure(
+            drift[s, :, a], f"Drift of {judge.names[a]} (probability), strength {strength:g}"
+        )
+        for a in np.flatnonzero(judge.reliable)
+        for s, strength in enumerate(arrays["strength"])
+    }
 
 
 def _picture(setting: Setting, arrays: dict[str, np.ndarray]) -> Picture:
@@ -93,4 +111,5 @@ STUDY = Study(
     chapter=story.MADE_FROM_IT,
     function=variation,
     run=_run,
+    check=check_classifier,
 )
