@@ -33,6 +33,7 @@ flags.DEFINE_string(
     "input", None, "What studies look at: pictures, a folder, or examples as test:17,42; default test:0-7."
 )
 flags.DEFINE_string("noise", None, "The arrays.npz of a study, whose noise (and inputs) it is to use again.")
+flags.DEFINE_enum("align", None, ("face",), "face: frame the largest face of each --input picture as CelebA does.")
 flags.DEFINE_enum("split", "test", ("train", "validation", "test"), "What to evaluate on.")
 
 
@@ -78,7 +79,7 @@ def _run(overrides: list[str]) -> None:
     elif FLAGS.mode == "sample":
         commands.sample(workdir, experiment, checkpoint=FLAGS.checkpoint)
     elif FLAGS.mode == "study":
-        asked = commands.Asked(FLAGS.study, FLAGS.input, FLAGS.noise)
+        asked = commands.Asked(FLAGS.study, FLAGS.input, FLAGS.noise, FLAGS.align == "face")
         commands.study(workdir, experiment, asked, checkpoint=FLAGS.checkpoint, command=command)
     elif FLAGS.mode == "data":
         commands.data(workdir, name, experiment)

@@ -61,9 +61,7 @@ def _run(setting: Setting) -> Result:
     labels = known.columns["attributes"][:, columns]
     for name, count in zip(names, labels.sum(axis=0), strict=True):
         if min(count, len(labels) - count) < LEAST:
-            raise UserError(
-                f"Of {len(labels)} training examples {count} have {name}: too few on a side for a direction."
-            )
+            raise UserError(f"{name} is in {count} of {len(labels)} training examples: too uneven for a direction.")
     examples = as_the_net_takes_them(known, setting.config.data)
     arrays = attributes(setting.model, setting.images, examples=examples, labels=labels)
     figures, notes = _success(setting, names, arrays)

@@ -24,7 +24,7 @@ def normal(
     Those of count=10 are the first ten of count=20. `noise` is what to use instead, which must have that shape.
     """
     if noise is not None:
-        return _checked(noise, (count, len(images), *shape))
+        return checked(noise, (count, len(images), *shape))
     check_count_and_seed(count, seed)
     return np.asarray(_normal(keys(images, seed=seed, name=name), np.arange(count, dtype=np.uint32), shape))
 
@@ -55,7 +55,8 @@ def _normal(keys, numbers, shape):
     return rng.normal(drawn, (*drawn.shape, *shape))
 
 
-def _checked(noise, shape):
+def checked(noise: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The noise of an earlier study; UserError unless it has `shape`."""
     if noise.shape != shape:
         raise UserError(f"The noise has the shape {noise.shape}; these inputs and this count need {shape}.")
     return noise

@@ -16,6 +16,7 @@ from vae_jax.data.pictures import BrokenPicture, decode
 from vae_jax.data.source import Source
 from vae_jax.data.transforms import held_out
 from vae_jax.errors import UserError
+from vae_jax.studies.align import align_face, check_alignable
 
 MOST = 100  # inputs of a study
 EXAMPLES = re.compile(r"(train|validation|test):(.*)")
@@ -31,18 +32,20 @@ class Inputs:
     names: tuple[str, ...]  # [B]
     columns: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)  # label [B], ... where known
     notes: tuple[str, ...] = ()  # what was done to them, for people
+    foreign: bool = False  # whether they are from picture files and not of the run's data
 
     def __len__(self) -> int:
         return len(self.pixels)
 
 
 def read_inputs(
-    spec: str, data: ConfigDict, shape: tuple[int, ...], splits: Callable[[], Mapping[str, Source]]
+    spec: str, data: ConfigDict, shape: tuple[int, ...], splits: Callable[[], Mapping[str, Source]], *, align: bool
 ) -> Inputs:
     """The inputs that `--input` names, as examples of `shape`; `data` is the `data` part of the run's config.
 
     `spec` is "test:17,42" (also "train:", "validation:" and ranges, "test:0-7"), a folder, a picture file or several
-    with commas between. `splits` opens the run's data, which only the first form needs.
+    with commas between. `splits` opens the run's data, which only the first form needs. With `align` the largest face
+    of each picture is framed as CelebA's are; see `align.align_face`.
     """
     examples = EXAMPLES.fullmatch(spec)
     if examples:
@@ -51,7 +54,9 @@ def read_inputs(
         return read_split(source, split, _numbers(spec, numbers, len(source), split))
     if len(shape) != 3:
         raise UserError(f"--input is {spec!r}, but this run is on vectors; name examples of it, as test:17,42.")
-    fit = _Fitted(data.crop, shape)
+    if align:
+        check_alignable(data)
+    fit = _Fitted(data.crop, shape, align)
     path = Path(spec).expanduser()
     if path.is_dir():
         return fit.folder(path)
@@ -101,8 +106,8 @@ def _check_count(spec, count):
 class _Fitted:
     """Picture files as examples of `shape`, and what was done to them in words."""
 
-    def __init__(self, crop: str, shape: tuple[int, ...]):
-        self._crop, self._shape = crop, shape
+    def __init__(self, crop: str, shape: tuple[int, ...], align: bool):
+        self._crop, self._shape, self._align = crop, shape, align
 
     def folder(self, path: Path) -> Inputs:
         names = list(list_folder(path).stamps)
@@ -135,13 +140,17 @@ class _Fitted:
         fitted, said = zip(*(self._fit(name, picture) for name, picture in pictures), strict=True)
         pixels = np.stack(fitted)
         names = tuple(name for name, _ in pictures)
-        return Inputs(pixels, example_ids(pixels), names, notes=(*said, *notes))
+        return Inputs(pixels, example_ids(pixels), names, notes=(*said, *notes), foreign=True)
 
     def _fit(self, name, picture):
         """The picture as an example, and what was done to it."""
         height, width, channels = self._shape
         size = f"{picture.shape[1]}×{picture.shape[0]}"
         how = f"cropped by {self._crop}" if self._crop != "whole" else "taken whole"
+        aligned = align_face(picture) if self._align else None
+        if self._align:
+            how = f"no face found, {how}" if aligned is None else f"the largest face framed as CelebA's, {how}"
+            picture = picture if aligned is None else aligned
         try:
             fitted = Fit(self._crop, (height, width), channels)(picture)
         except BrokenPicture:  # the crop is a box of pictures of another size

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from vae_jax.data.fit import Fit
 from vae_jax.errors import UserError
 from vae_jax.evaluation.figures import figure
 from vae_jax.images import grids
@@ -133,14 +134,12 @@ def _pictures(points, images):
         if (x, y) not in cells:
             cells.add((x, y))
             kept.append(i)
-    factor = max(1, round(THUMBNAIL / images.shape[1]))
-    every = max(1, round(images.shape[1] / THUMBNAIL))
-    tiles = grids.to_uint8(images[kept])[:, ::every, ::every].repeat(factor, axis=1).repeat(factor, axis=2)
-    tiles = np.broadcast_to(tiles, (*tiles.shape[:-1], 3))[:, :THUMBNAIL, :THUMBNAIL]
+    fit = Fit("whole", (THUMBNAIL, THUMBNAIL), images.shape[-1])
+    tiles = [np.broadcast_to(fit(grids.to_uint8(images[i])), (THUMBNAIL, THUMBNAIL, 3)) for i in kept]
     canvas = np.full((CANVAS, CANVAS, 3), grids.WHITE, np.uint8)
     for tile, (x, y) in zip(tiles, places[kept] // THUMBNAIL * THUMBNAIL, strict=True):
         top = CANVAS - THUMBNAIL - y
-        canvas[top : top + tile.shape[0], x : x + tile.shape[1]] = tile
+        canvas[top : top + THUMBNAIL, x : x + THUMBNAIL] = tile
     return Picture(canvas, f"The same t-SNE, drawn with {len(kept)} of the pictures themselves.")
 
 

@@ -4,7 +4,6 @@ import numpy as np
 from jax.scipy.stats import norm
 from matplotlib.colors import Normalize
 
-from vae_jax.distributions import Normal, kl
 from vae_jax.evaluation.evaluate import ACTIVE_VARIANCE
 from vae_jax.images import grids
 from vae_jax.inference import Model
@@ -33,7 +32,6 @@ def latent_stats(
     epsilon = draws.normal(images, q.mean.shape[1:], count=1, seed=seed, name="latent stats", noise=noise)
     covariance = np.atleast_2d(np.cov(q.mean, rowvar=False))  # [Z, Z]
     stddev = np.sqrt(np.maximum(np.diag(covariance), 1e-12))
-    zeros = np.zeros(q.mean.shape[1], np.float32)
     return {
         "noise": epsilon,
         "latent_mean": q.mean,
@@ -41,7 +39,7 @@ def latent_stats(
         "latents": q.mean + q.stddev * epsilon[0],
         "aggregate_mean": q.mean.mean(axis=0),
         "aggregate_covariance": covariance + np.diag(np.square(q.stddev).mean(axis=0)),
-        "kl": np.asarray(kl(q, Normal(zeros, zeros))).mean(axis=0),
+        "kl": q.kl.mean(axis=0),
         "active": np.diag(covariance) > ACTIVE_VARIANCE,
         "correlation": covariance / np.outer(stddev, stddev),
     }

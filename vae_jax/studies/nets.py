@@ -1,18 +1,30 @@
 """A trained model's nets over any number of images or latents, in chunks of one size: compiled once, bounded memory."""
 
+import dataclasses
+
 import numpy as np
 
-from vae_jax import distributions
+from vae_jax.distributions import Normal, kl
 from vae_jax.inference import Model
 
 CHUNK = 64
 
 
-def encode(model: Model, images: np.ndarray) -> distributions.Posterior:
-    """q(z|x) of images [B, ...]: arrays [B, Z]."""
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """The posteriors of B inputs."""
+
+    mean: np.ndarray  # [B, Z]
+    stddev: np.ndarray  # [B, Z]
+    kl: np.ndarray  # [B, Z], from the prior N(0, 1), nats
+
+
+def encode(model: Model, images: np.ndarray) -> Encoded:
+    """q(z|x) of images [B, ...]."""
+    zeros = np.zeros(model.config.model.latent, np.float32)
     posteriors = [model.encode(chunk) for chunk in _chunks(images)]
-    fields = {name: [getattr(posterior, name) for posterior in posteriors] for name in vars(posteriors[0])}
-    return type(posteriors[0])(**{name: np.concatenate(parts)[: len(images)] for name, parts in fields.items()})
+    parts = [(q.mean, q.stddev, kl(q, Normal(zeros, zeros))) for q in posteriors]
+    return Encoded(*(np.concatenate(part)[: len(images)] for part in zip(*parts, strict=True)))
 
 
 def decode(model: Model, z: np.ndarray) -> np.ndarray:

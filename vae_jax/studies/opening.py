@@ -23,11 +23,13 @@ class Asked:
     studies: str | None
     input: str | None = None
     noise: str | None = None
+    align: bool = False
 
 
-def open_setting(asked: Asked, workdir: Path, model: Model, config: ConfigDict) -> Setting:
+def open_setting(asked: Asked, workdir: Path, model: Model, config: ConfigDict, *, needs_inputs: bool) -> Setting:
     """The setting of studies of `model`; `config` has `study.*`, and where the run's data lie now.
 
+    Without `needs_inputs`, there are inputs only where the command names some.
     UserError where the inputs or the noise can't be used. Nothing is compiled.
     """
     changed = differences(config, model.config)
@@ -38,9 +40,12 @@ def open_setting(asked: Asked, workdir: Path, model: Model, config: ConfigDict) 
     replayed = _read_noise(asked.noise)
     if asked.input is None and "inputs" in replayed:
         inputs = _same_inputs(asked.noise, replayed["inputs"], model.shape)
+    elif asked.input is None and not needs_inputs:
+        inputs = None
     else:
-        spec = asked.input or DEFAULT_INPUT
-        inputs = read_inputs(spec, merged.data, model.shape, lambda: open_data(merged))
+        inputs = read_inputs(
+            asked.input or DEFAULT_INPUT, merged.data, model.shape, lambda: open_data(merged), align=asked.align
+        )
     return Setting(workdir, model, merged, inputs, replayed.get("noise"))
 
 

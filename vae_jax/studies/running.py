@@ -17,6 +17,7 @@ from vae_jax.images.animation import save_gif
 from vae_jax.images.lettering import with_heading
 from vae_jax.inference import load_model
 from vae_jax.run import made_with, write_json
+from vae_jax.studies.framing import unlike_held_out
 from vae_jax.studies.opening import Asked, open_setting
 from vae_jax.studies.study import Setting, Study
 
@@ -39,8 +40,11 @@ def run_studies(asked: Asked, workdir: Path, config: ConfigDict, *, made: Made) 
     """
     asked_for = named(asked.studies)
     model = load_model(workdir, checkpoint=made.checkpoint)
-    setting = open_setting(asked, workdir, model, config)
-    for study in _possible(asked_for, setting, strict=asked.studies != ALL):
+    setting = open_setting(asked, workdir, model, config, needs_inputs=any(study.inputs for study in asked_for))
+    possible = _possible(asked_for, setting, strict=asked.studies != ALL)
+    if setting.inputs is not None and setting.inputs.foreign:
+        setting = _with_notes(setting)
+    for study in possible:
         _make(study, setting, workdir / "studies" / study.name, made=made)
 
 
@@ -92,12 +96,20 @@ def _check(study, setting):
     if not study.vectors and not grids.showable(setting.model.shape):
         raise UserError(f"The study {study.name} draws pictures, but an example of this run is {setting.model.shape}.")
     if study.inputs:
-        count = 0 if setting.inputs is None else len(setting.inputs)
+        count = len(setting.inputs)
         if count < study.inputs:
             raise UserError(f"The study {study.name} needs {study.inputs} inputs or more, and --input names {count}.")
     if setting.noise is not None and "noise" not in inspect.signature(study.function).parameters:
         raise UserError(f"--noise is given, but the study {study.name} draws no noise.")
     study.check(setting)
+
+
+def _with_notes(setting):
+    """The setting with what is to be said of inputs from picture files, which is printed too."""
+    inputs = setting.inputs
+    notes = inputs.notes + unlike_held_out(setting.model, setting.workdir, setting.images, inputs.names)
+    print(*notes, sep="\n", flush=True)
+    return dataclasses.replace(setting, inputs=dataclasses.replace(inputs, notes=notes))
 
 
 def _with_inputs(study, setting, result):

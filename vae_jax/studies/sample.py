@@ -39,8 +39,8 @@ def sample(
     """
     from vae_jax.studies.mixture import draw_mixture, fit_mixture  # scikit-learn takes a second to import
 
-    if noise is None:
-        noise = draws.of_the_prior(model, 0, count, seed=seed)
+    shape = (count, model.config.model.latent)
+    noise = draws.of_the_prior(model, 0, count, seed=seed) if noise is None else draws.checked(noise, shape)
     temperatures = np.atleast_1d(np.float32(temperature))
     q = nets.encode(model, images)
     own = draws.normal(images, q.mean.shape[1:], count=1, seed=seed, name="aggregate posterior")[0]

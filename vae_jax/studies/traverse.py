@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from vae_jax.distributions import Normal, kl
 from vae_jax.images import grids
 from vae_jax.inference import Model
 from vae_jax.report import story
@@ -23,7 +22,7 @@ def traverse(model: Model, images: np.ndarray, *, dimensions: int = SHOWN, steps
     """
     posterior = nets.encode(model, images)
     zeros = np.zeros(posterior.mean.shape[1], np.float32)
-    each = np.asarray(kl(posterior, Normal(zeros, zeros))).mean(axis=0)  # [Z]
+    each = posterior.kl.mean(axis=0)  # [Z]
     order = np.argsort(-each, kind="stable")[:dimensions]
     values = np.linspace(-REACH, REACH, steps, dtype=np.float32)
     centers = np.stack([zeros, posterior.mean[0]])  # [2, Z]
