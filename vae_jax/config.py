@@ -12,6 +12,7 @@ from ml_collections import ConfigDict, config_dict
 
 from vae_jax.errors import UserError
 from vae_jax.nn.layers import check_choice, mirrored
+from vae_jax.study_options import STUDY
 from vae_jax.validation import check_net, check_values, family, get_field, net_options
 
 # What makes a run the same run; everything else may change when it is resumed.
@@ -134,6 +135,7 @@ def default_config() -> ConfigDict:
                 "ema": True,  # evaluate the averaged parameters where there are any
             },
             "sample": {"count": 64, "seed": 0},
+            "study": STUDY,  # what --mode=study does: vae_jax/study_options.py
             "profile": "",  # START:STOP, training steps of which a trace is written into the run folder
             "mesh": {"devices": 0},  # 0: all
         }

@@ -1,11 +1,10 @@
 """The evaluation of a run on one split: figures with standard errors, latent diagnostics, and pictures of it."""
 
-import math
-
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from vae_jax.evaluation.figures import figure
 from vae_jax.evaluation.held_out import evaluation_variables, over_split
 from vae_jax.evaluation.images import image_metrics
 from vae_jax.images import grids
@@ -141,7 +140,6 @@ def _notes(run: Run, split: str) -> list[str]:
 
 
 def _figure(name: str, values: np.ndarray) -> dict:
-    """The mean of [N] values in float64, its standard error s/√N, and how a reader should read it."""
     label, unit = {
         "loss": ("Loss, as trained", "nats"),
         "reconstruction": ("Reconstruction", "nats"),
@@ -153,11 +151,4 @@ def _figure(name: str, values: np.ndarray) -> dict:
         "detail": ("Power above half the Nyquist frequency, share of the original's", ""),
         **{bound: (text, "nats") for bound, text in BOUND_LABELS.items()},
     }[name]
-    spread = float(values.std(ddof=1, dtype=np.float64)) if len(values) > 1 else 0.0
-    return {
-        "mean": float(values.mean(dtype=np.float64)),
-        "stderr": spread / math.sqrt(len(values)),
-        "examples": len(values),
-        "label": label,
-        "unit": unit,
-    }
+    return figure(values, label, unit)

@@ -1,5 +1,7 @@
 """Samples from the prior, the same for a seed whatever the batch size and the devices."""
 
+import shutil
+
 import jax
 import numpy as np
 
@@ -32,7 +34,8 @@ def sample(run: Run, variables: Variables, *, step: int, checkpoint: str) -> Non
     """Draws `sample.count` samples under `sample.seed` and writes studies/sample."""
     options, folder = run.config.sample, run.study("sample")
     arrays = draw(run.steps, variables, options.count, seed=options.seed, batch_size=run.config.eval.batch_size)
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)  # of the study of the same name, or earlier samples
+    folder.mkdir(parents=True)
     np.savez(folder / "arrays.npz", **arrays)
     if grids.showable(arrays["samples"].shape[1:]):
         grids.save_png(folder / "samples.png", grids.grid(arrays["samples"], COLUMNS))

@@ -1,6 +1,5 @@
 """One static HTML page that tells a run: what it was, how it trained, and what the evaluation found."""
 
-import base64
 import io
 import json
 import shlex
@@ -14,8 +13,9 @@ from PIL import Image
 from vae_jax.disk import written_aside
 from vae_jax.errors import UserError
 from vae_jax.images import grids
-from vae_jax.report import figures
+from vae_jax.report import figures, story
 from vae_jax.report.data_text import facts, tables
+from vae_jax.report.studies import read_studies, uri
 from vae_jax.report.text import config_rows, number, plus_minus
 from vae_jax.writer import read_metrics
 
@@ -54,6 +54,8 @@ def write_report(workdir: Path) -> Path:
         data=_data(workdir / "studies" / "data"),
         evaluation=_evaluation(workdir / "studies" / "evaluation"),
         samples=read_samples(workdir / "studies" / "sample"),
+        story=story,
+        chapters=read_studies(workdir / "studies"),
         commands={mode: _command(mode, workdir) for mode in ("eval", "sample")},
     )
     return write_page(workdir, html)
@@ -124,7 +126,7 @@ def _data(folder):
         "facts": facts(meta),
         "tables": tables(meta),
         "pictures": [
-            {"src": _uri("image/png", path.read_bytes()), "alt": alt} for alt, path in pictures.items() if path.exists()
+            {"src": uri("image/png", path.read_bytes()), "alt": alt} for alt, path in pictures.items() if path.exists()
         ],
     }
 
@@ -167,7 +169,7 @@ def _png(array, images):
     file = io.BytesIO()
     Image.fromarray(array).save(file, format="PNG", optimize=True)
     return {
-        "src": _uri("image/png", file.getvalue()),
+        "src": uri("image/png", file.getvalue()),
         "width": array.shape[1],
         "height": array.shape[0],
         "enlarged": min(images.shape[1:3]) < SMALL,
@@ -175,8 +177,4 @@ def _png(array, images):
 
 
 def _svg_uri(svg):
-    return _uri("image/svg+xml", svg.encode())
-
-
-def _uri(kind, content):
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+    return uri("image/svg+xml", svg.encode())
