@@ -3,6 +3,8 @@
 Nothing heavy is imported until it is asked for.
 """
 
+import importlib
+
 __version__ = "0.1.0"
 
 
@@ -14,3 +16,10 @@ def load(workdir, *, checkpoint="newest"):
     from vae_jax.inference import load_model
 
     return load_model(workdir, checkpoint=checkpoint)
+
+
+def __getattr__(name):
+    """`vae_jax.studies`, imported when it is first asked for."""
+    if name == "studies":
+        return importlib.import_module("vae_jax.studies")
+    raise AttributeError(f"module 'vae_jax' has no attribute {name!r}")

@@ -21,6 +21,8 @@ from vae_jax.report.page import write_report
 from vae_jax.report.text import plus_minus
 from vae_jax.run import Record, Run, check_same_run, open_data, read_record, write_config
 from vae_jax.state import TrainState
+from vae_jax.studies.opening import Asked
+from vae_jax.studies.running import Made, run_studies
 from vae_jax.train import train_together
 
 
@@ -63,6 +65,15 @@ def sample(workdir: Path, config: ConfigDict, *, checkpoint: str) -> None:
     for run in _open_saved(workdir, config):
         _sample(run, restore(run, checkpoint), checkpoint=checkpoint)
         print(f"{config.sample.count} samples: {run.study('sample')}")
+    report(workdir)
+
+
+def study(workdir: Path, config: ConfigDict, asked: Asked, *, checkpoint: str, command: str) -> None:
+    """Makes the studies that are asked for of a checkpoint, of every replica, and renews the report."""
+    resolve(config)
+    saved = saved_record(workdir)
+    for folder in [workdir / replica for replica in replica_values(saved.config)] or [workdir]:
+        run_studies(asked, folder, config, made=Made(checkpoint, command))
     report(workdir)
 
 

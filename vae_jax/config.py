@@ -129,6 +129,12 @@ def default_config() -> ConfigDict:
                 "ema": True,  # evaluate the averaged parameters where there are any
             },
             "sample": {"count": 64, "seed": 0},
+            "study": {  # what --mode=study does; lists are numbers with commas between
+                "seed": 0,
+                "count": 10,  # draws for each input
+                "strength": "0.2,0.5,1",  # variation: what the noise is multiplied by
+                "center": "mean",  # variation: around the posterior's mean | a sample of it
+            },
             "profile": "",  # START:STOP, training steps of which a trace is written into the run folder
             "mesh": {"devices": 0},  # 0: all
         }

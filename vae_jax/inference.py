@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from vae_jax import distributions
@@ -24,9 +25,19 @@ from vae_jax.validation import SEEDS
 class Model:
     """What `load` returns. Images are [B, H, W, C], uint8 or float in [0, 1] (or vectors [B, D]); latents [B, Z]."""
 
-    def __init__(self, config: ConfigDict, steps: Steps, variables: Variables, *, step: int):
-        self.config, self.step = config, step
+    def __init__(self, config: ConfigDict, steps: Steps, variables: Variables, *, name: str, step: int):
+        self.config, self.name, self.step = config, name, step
         self._steps, self._variables = steps, variables
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of an example, (H, W, C) or (D,)."""
+        return self._steps.shape
+
+    @property
+    def mesh(self) -> Mesh:
+        """The devices that it computes on."""
+        return self._steps.mesh
 
     def encode(self, images: np.ndarray) -> distributions.Posterior:
         """q(z|x), with `mean` and `stddev` [B, Z]. A net trained on binarised images expects 0 and 1.
@@ -86,4 +97,4 @@ def load_model(workdir: str | os.PathLike, *, checkpoint: str | int = "newest") 
     with Checkpoints(Path(workdir) / "checkpoints") as checkpoints:
         restored = checkpoints.restore(steps.abstract_state(), str(checkpoint))
     variables = evaluation_variables(restored.tree, ema=record.config.eval.ema)
-    return Model(record.config, steps, variables, step=restored.step)
+    return Model(record.config, steps, variables, name=record.name, step=restored.step)

@@ -9,12 +9,13 @@ from absl import flags
 
 from vae_jax.errors import DivergedError, UserError
 
-MODES = ("train", "eval", "sample", "report", "data")
+MODES = ("train", "eval", "sample", "study", "report", "data")
 USAGE = """Train, evaluate, sample and report variational autoencoders.
 
   python -m vae_jax.main --config=configs/digits.py [--workdir=runs/digits] [--config.model.latent=16 ...]
   python -m vae_jax.main --mode=data --config=configs/digits.py    # look at the data before anything is trained
   python -m vae_jax.main --mode=eval|sample|report --workdir=runs/digits [--config.sample.count=100 ...]
+  python -m vae_jax.main --mode=study --study=variation,cycle --workdir=runs/digits --input=face.jpg
 """
 
 FLAGS = flags.FLAGS
@@ -27,6 +28,11 @@ flags.DEFINE_enum(
     "train: train, then evaluate, sample and report. data: look at what would be trained on. The others do their part.",
 )
 flags.DEFINE_string("checkpoint", "newest", "What to evaluate or sample: newest, best or a step.")
+flags.DEFINE_string("study", None, "Names of studies with commas between, or all; see vae_jax/studies.")
+flags.DEFINE_string(
+    "input", None, "What studies look at: pictures, a folder, or examples as test:17,42; default test:0-7."
+)
+flags.DEFINE_string("noise", None, "The arrays.npz of a study, whose noise (and inputs) it is to use again.")
 flags.DEFINE_enum("split", "test", ("train", "validation", "test"), "What to evaluate on.")
 
 
@@ -71,6 +77,9 @@ def _run(overrides: list[str]) -> None:
         commands.evaluate(workdir, experiment, split=FLAGS.split, checkpoint=FLAGS.checkpoint)
     elif FLAGS.mode == "sample":
         commands.sample(workdir, experiment, checkpoint=FLAGS.checkpoint)
+    elif FLAGS.mode == "study":
+        asked = commands.Asked(FLAGS.study, FLAGS.input, FLAGS.noise)
+        commands.study(workdir, experiment, asked, checkpoint=FLAGS.checkpoint, command=command)
     elif FLAGS.mode == "data":
         commands.data(workdir, name, experiment)
     else:

@@ -55,14 +55,7 @@ class Run:
 
     def study_record(self, *, step: int, checkpoint: str, seed: int) -> dict:
         """What meta.json of every study begins with: what would make it again."""
-        return {
-            "step": step,
-            "checkpoint": checkpoint,
-            "seed": seed,
-            "config": self.config.to_dict(),
-            "devices": [str(device.device_kind) for device in self.mesh.devices.flat],
-            "versions": _versions(),
-        }
+        return made_with(self.config, self.mesh, step=step, checkpoint=checkpoint, seed=seed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +66,18 @@ class Record:
     config: ConfigDict
     shape: tuple[int, ...]
     data: dict[str, int]
+
+
+def made_with(config: ConfigDict, mesh: Mesh, *, step: int, checkpoint: str, seed: int) -> dict:
+    """What meta.json says of how something was made."""
+    return {
+        "step": step,
+        "checkpoint": checkpoint,
+        "seed": seed,
+        "config": config.to_dict(),
+        "devices": [str(device.device_kind) for device in mesh.devices.flat],
+        "versions": _versions(),
+    }
 
 
 def open_run(workdir: Path, name: str, config: ConfigDict) -> Run:

@@ -17,6 +17,7 @@ from vae_jax.distributions import LOG_STDDEV_FLOOR
 from vae_jax.errors import UserError
 from vae_jax.nn.convolution_layers import LOWERINGS
 from vae_jax.nn.layers import ACTIVATIONS, NORMS, check_choice
+from vae_jax.study_options import check_study
 
 SEEDS = 2**32  # of a key
 
@@ -26,6 +27,7 @@ def check_values(config: ConfigDict) -> None:
     _check_choices(config)
     _check_numbers(config)
     check_corruption(config.data.corrupt, config.data.image_size)
+    check_study(config.study)
 
 
 def check_net(net: str, options: Mapping) -> None:
@@ -144,12 +146,13 @@ def _check_numbers(config: ConfigDict) -> None:
         "data.corrupt.patch": 1,
         "data.corrupt.weight": 0,
         "sample.count": 1,
+        "study.count": 1,
     }
     for name, least in at_least.items():
         value = get_field(config, name)
         if value is not None and not least <= value < float("inf"):
             raise UserError(f"{name} is {value}; it must be {least} or more.")
-    for name in ("seed", "data.seed", "sample.seed"):
+    for name in ("seed", "data.seed", "sample.seed", "study.seed"):
         if not 0 <= get_field(config, name) < SEEDS:
             raise UserError(f"{name} is {get_field(config, name)}; it must be from 0 to {SEEDS - 1}.")
     for name in ("optimizer.learning_rate", "model.variance"):

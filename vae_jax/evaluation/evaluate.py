@@ -1,10 +1,9 @@
 """The evaluation of a run on one split: figures with standard errors, latent diagnostics, and pictures of it."""
 
-import math
-
 import jax
 import numpy as np
 
+from vae_jax.evaluation.figures import figure
 from vae_jax.evaluation.held_out import evaluation_variables, over_split
 from vae_jax.evaluation.images import image_metrics
 from vae_jax.images import grids
@@ -132,7 +131,6 @@ def _notes(run: Run) -> list[str]:
 
 
 def _figure(name: str, values: np.ndarray) -> dict:
-    """The mean of [N] values in float64, its standard error s/√N, and how a reader should read it."""
     label, unit = {
         "loss": ("Loss, as trained", "nats"),
         "reconstruction": ("Reconstruction", "nats"),
@@ -143,11 +141,4 @@ def _figure(name: str, values: np.ndarray) -> dict:
         "ssim": ("SSIM", ""),
         **{bound: (text, "nats") for bound, text in BOUND_LABELS.items()},
     }[name]
-    spread = float(values.std(ddof=1, dtype=np.float64)) if len(values) > 1 else 0.0
-    return {
-        "mean": float(values.mean(dtype=np.float64)),
-        "stderr": spread / math.sqrt(len(values)),
-        "examples": len(values),
-        "label": label,
-        "unit": unit,
-    }
+    return figure(values, label, unit)
