@@ -32,6 +32,8 @@ IDENTITY = (
     "data.seed",
     "model",
     "objective",
+    "perceptual.sha256",
+    "perceptual.layers",
     "optimizer",
     "train.batch_size",
     "train.replicas",
@@ -89,11 +91,18 @@ def default_config() -> ConfigDict:
                 "output": "sigmoid",  # of the gaussian's or laplace's mean: sigmoid | identity
             },
             "objective": {
+                "reconstruction": 1.0,  # weight of −log p(x|z)
+                "perceptual": 0.0,  # nats for each unit of the perceptual distance, in the objective beside the others
                 "kl": 1.0,  # β
                 "kl_warmup": 0,  # steps over which β rises from 0
                 "free_bits": 0.0,  # nats a latent dimension may cost for nothing
                 "capacity": 0.0,  # C in β·|KL − C|, nats
                 "capacity_steps": 0,  # steps over which C rises from 0
+            },
+            "perceptual": {  # ½ the mean squared difference of a frozen VGG-19's features, summed over layers
+                "weights": "",  # the net's file, .pth, .safetensors or .npz; the distance is measured where it is named
+                "sha256": "",  # of that file; filled in when it is read
+                "layers": ("relu1_1", "relu2_1", "relu3_1"),
             },
             "optimizer": {
                 "name": "adam",  # adam | adamw | sgd
@@ -121,6 +130,7 @@ def default_config() -> ConfigDict:
                     "seed": (),
                     "kl": (),  # objective.kl
                     "capacity": (),  # objective.capacity
+                    "perceptual": (),  # objective.perceptual
                 },
                 "replica_axis": "auto",  # map | vmap | auto (map on the CPU)
             },

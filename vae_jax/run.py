@@ -21,7 +21,8 @@ from vae_jax.data.transforms import check_examples
 from vae_jax.disk import written_aside
 from vae_jax.errors import UserError
 from vae_jax.mesh import check_batch_size, make_mesh
-from vae_jax.objectives.objective import ELBO, bound_name
+from vae_jax.objectives.objective import ELBO, bound_name, is_reweighted
+from vae_jax.objectives.perceptual import open_features
 from vae_jax.profiling import profiled_steps
 from vae_jax.progress import say
 from vae_jax.steps import Steps
@@ -91,6 +92,7 @@ def open_run(workdir: Path, name: str, config: ConfigDict) -> Run:
     shape = splits["train"].features.shape
     check_shape(config, shape)
     _check_bound(config, shape)
+    features = open_features(config.perceptual, shape)
     mesh = make_mesh(config.mesh.devices)
     for field in ("train", "eval"):
         check_batch_size(config[field].batch_size, mesh, field=f"{field}.batch_size")
@@ -98,7 +100,7 @@ def open_run(workdir: Path, name: str, config: ConfigDict) -> Run:
     examples = len(splits["train"])
     order = Order(examples, config.train.batch_size, config.seed, strata(splits["train"], config.data))
     _fill_in_step_counts(config, examples)
-    return Run(workdir, name, config, given, splits, order, mesh, Steps(config, shape, mesh))
+    return Run(workdir, name, config, given, splits, order, mesh, Steps(config, shape, mesh, features=features))
 
 
 def open_data(config: ConfigDict) -> dict[str, Source]:
@@ -205,6 +207,12 @@ def _check_bound(config: ConfigDict, shape: tuple[int, ...]) -> None:
         raise UserError(
             f"eval.importance_samples is {config.eval.importance_samples}, but with data.corrupt.weight="
             f"{config.data.corrupt.weight} what is trained is no bound of a density; set one of them to its default."
+        )
+    if is_reweighted(config):
+        raise UserError(
+            f"eval.importance_samples is {config.eval.importance_samples}, but with objective.reconstruction="
+            f"{config.objective.reconstruction} and perceptual.weights={config.perceptual.weights!r} what is trained "
+            "is no bound of a density; set it to 0, or these to their defaults."
         )
     raise UserError(
         f"eval.importance_samples is {config.eval.importance_samples}, but with model.posterior="

@@ -16,9 +16,11 @@ from vae_jax import distributions, rng
 from vae_jax.axis import choose_axis, over_replicas
 from vae_jax.data.transforms import Prepared, for_training, held_out
 from vae_jax.mesh import replicated
-from vae_jax.models.vae import VAE
+from vae_jax.models.vae import VAE, Output
 from vae_jax.nn.convolution_layers import choose_lowering, set_lowering
+from vae_jax.nn.vgg import Vgg
 from vae_jax.objectives import objective
+from vae_jax.objectives.perceptual import perceptual_distance
 from vae_jax.optimizer import learning_rate, make_optimizer
 from vae_jax.state import TrainState, Variables, initial_state
 
@@ -34,11 +36,13 @@ class Steps:
     the objective, BatchNorm's running statistics and one key an example, so that a figure depends neither on the
     batch size nor on the number of devices.
 
-    The seed and the weights of the objective are data to the compiled functions: see `for_replica`.
+    The seed and the weights of the objective are data to the compiled functions: see `for_replica`. So are the frozen
+    `features` of the perceptual term, which only training and evaluation need: they are no part of the state.
     """
 
-    def __init__(self, config: ConfigDict, shape: tuple[int, ...], mesh: Mesh):
+    def __init__(self, config: ConfigDict, shape: tuple[int, ...], mesh: Mesh, *, features: Vgg | None = None):
         self.config, self.shape, self.mesh = config, tuple(shape), mesh
+        self.features = jax.device_put(features, replicated(mesh))
         self.bound = objective.bound_name(config, self.shape)
         self.optimizer = make_optimizer(config.optimizer)
         self._learning_rate = learning_rate(config.optimizer)
@@ -73,13 +77,15 @@ class Steps:
         self.init, self.evaluate, self.importance = (
             functools.partial(function, self._seed) for function in self._seeded.values()
         )
+        self.evaluate = functools.partial(self.evaluate, features=self.features)
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """The names of what a training step measures, means over the batch."""
         bound = () if self.bound == objective.LOSS else (self.bound,)
         kl = () if self.config.model.posterior == "point" else ("kl",)
-        return ("loss", "reconstruction", *kl, *bound, "gradient_norm")
+        perceptual = ("perceptual",) if self.config.perceptual.weights else ()
+        return ("loss", "reconstruction", *kl, *perceptual, *bound, "gradient_norm")
 
     def abstract_state(self) -> TrainState:
         """Shapes, dtypes and shardings of the training state, without its values."""
@@ -100,14 +106,16 @@ class Steps:
             metrics=self.metrics,
         )
 
-    def _train(self, state: TrainState, batches: Batch, weights: dict[str, jax.Array]) -> tuple[TrainState, dict]:
+    def _train(
+        self, state: TrainState, batches: Batch, weights: dict[str, jax.Array], features: Vgg | None = None
+    ) -> tuple[TrainState, dict]:
         """K steps over batches [K, B, ...]: the new state, and a report to be read later.
 
         The report has the number of steps done, the sums of the window, `ok`, and the metrics of the first step that
         was not finite (of the call's first step if all were). A scan even for K = 1: one call of 8 and eight calls of
         1 are then bitwise equal.
         """
-        state, metrics = jax.lax.scan(lambda s, batch: self._train_step(s, batch, weights), state, batches)
+        state, metrics = jax.lax.scan(lambda s, batch: self._train_step(s, batch, weights, features), state, batches)
         rate = self._learning_rate((state.step - 1) // self.config.optimizer.accumulate)
         failed = jnp.argmin(metrics["ok"])  # the first False
         return state, {
@@ -119,13 +127,16 @@ class Steps:
         }
 
     def _train_together(
-        self, states: tuple[TrainState, ...], batches: Batch, weights: tuple[dict, ...]
+        self, states: tuple[TrainState, ...], batches: Batch, weights: tuple[dict, ...], features: Vgg | None = None
     ) -> tuple[tuple[TrainState, dict], ...]:
         """`_train` of R replicas over batches [K, R, B, ...]: the new state and the report of each."""
         own = [{name: array[:, replica] for name, array in batches.items()} for replica in range(len(states))]
-        return over_replicas(self._train, list(zip(states, own, weights, strict=True)), axis=self._axis)
+        train = functools.partial(self._train, features=features)
+        return over_replicas(train, list(zip(states, own, weights, strict=True)), axis=self._axis)
 
-    def _train_step(self, state: TrainState, batch: Batch, weights: dict) -> tuple[TrainState, dict]:
+    def _train_step(
+        self, state: TrainState, batch: Batch, weights: dict, features: Vgg | None
+    ) -> tuple[TrainState, dict]:
         config = self.config
         x = for_training(batch, state.seed, config.data)
         keys = rng.per_example(rng.stream(state.seed, "train", state.step), batch["example_id"])
@@ -133,7 +144,7 @@ class Steps:
 
         def mean_loss(params):
             model = nnx.merge(self._train_graph, params, state.variables.model_state, copy=True)
-            losses = self._losses(model(x.seen, keys), x, weight)
+            losses = self._losses(model(x.seen, keys), x, weight, features, dtype=jnp.dtype(config.dtype))
             means = {name: _masked_mean(value, batch["mask"]) for name, value in losses.items()}
             return means["loss"], (means, nnx.state(model, nnx.Not(nnx.Param)))
 
@@ -166,20 +177,36 @@ class Steps:
         new = {**metrics, "count": jnp.float32(1)}
         return {name: jnp.where(fresh, 0, total) + new[name] for name, total in state.window.items()}
 
-    def _losses(self, output, x: Prepared, weight: dict) -> dict[str, jax.Array]:
+    def _losses(
+        self, output: Output, x: Prepared, weight: dict, features: Vgg | None, *, dtype: jnp.dtype
+    ) -> dict[str, jax.Array]:
+        options, perceptual = self.config, None
+        if options.perceptual.weights:
+            layers = options.perceptual.layers
+            perceptual = perceptual_distance(features, x.clean, output.likelihood.mean, layers=layers, dtype=dtype)
         losses = objective.losses(
-            output, x.clean, weight, free_bits=self.config.objective.free_bits, pixel_weight=x.weight
+            output,
+            x.clean,
+            weight,
+            free_bits=options.objective.free_bits,
+            pixel_weight=x.weight,
+            perceptual=perceptual,
         )
         named = {"loss": losses.loss, "reconstruction": losses.reconstruction}
+        if perceptual is not None:
+            named["perceptual"] = perceptual
         if self.config.model.posterior != "point":  # whose KL is infinite
             named["kl"] = losses.kl
         return named if self.bound == objective.LOSS else {**named, self.bound: losses.bound}
 
-    def _evaluate(self, seed: jax.Array, variables: Variables, batch: Batch, weights: dict) -> dict[str, jax.Array]:
+    def _evaluate(
+        self, seed: jax.Array, variables: Variables, batch: Batch, weights: dict, features: Vgg | None
+    ) -> dict[str, jax.Array]:
         """The losses of each example [B], its posterior mean and, if it has a KL, that per dimension [B, Z]."""
         x = held_out(batch, self.config.data)
         output = self._merge(variables)(x.seen, evaluation_keys(seed, batch))
-        values = {**self._losses(output, x, weights), "latent_mean": output.posterior.mean}
+        losses = self._losses(output, x, weights, features, dtype=jnp.float32)
+        values = {**losses, "latent_mean": output.posterior.mean}
         if "kl" in values:
             values["kl_per_dimension"] = distributions.kl(output.posterior, output.prior)
         return values

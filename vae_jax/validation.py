@@ -17,6 +17,7 @@ from vae_jax.distributions import LOG_STDDEV_FLOOR
 from vae_jax.errors import UserError
 from vae_jax.nn.convolution_layers import LOWERINGS
 from vae_jax.nn.layers import ACTIVATIONS, NORMS, check_choice
+from vae_jax.nn.vgg import LAYERS, WHERE_TO_GET_IT
 
 SEEDS = 2**32  # of a key
 
@@ -90,6 +91,16 @@ def _check_choices(config: ConfigDict) -> None:
         raise UserError(
             f"objective.kl is {config.objective.kl} with model.posterior='point', which has no KL; set objective.kl=0."
         )
+    if config.objective.perceptual and not config.perceptual.weights:
+        raise UserError(
+            f"objective.perceptual is {config.objective.perceptual} with perceptual.weights=''; name the file of a "
+            f"VGG-19 with --config.perceptual.weights=FILE ({WHERE_TO_GET_IT})."
+        )
+    if not config.perceptual.layers or not set(config.perceptual.layers) <= set(LAYERS):
+        raise UserError(
+            f"perceptual.layers is {config.perceptual.layers!r}; it must be a tuple of one or more of "
+            f"{', '.join(LAYERS)}."
+        )
     if config.data.dequantize and config.data.binarization != "none":
         raise UserError(
             f"data.dequantize is True with data.binarization={config.data.binarization!r}, whose pixels have no grey "
@@ -134,6 +145,8 @@ def _check_numbers(config: ConfigDict) -> None:
         "optimizer.warmup_steps": 0,
         "optimizer.clip_norm": 0,
         "optimizer.weight_decay": 0,
+        "objective.reconstruction": 0,
+        "objective.perceptual": 0,
         "objective.kl": 0,
         "objective.kl_warmup": 0,
         "objective.free_bits": 0,

@@ -31,6 +31,7 @@ CORRUPTION_NOTES = {
     "box": "The net sees each picture with a box over it, one seeded draw; every figure is of the whole picture.",
     "patches": "The net sees some patches of each picture, one seeded draw; every figure is of the whole picture.",
 }
+OBJECTIVE_NOTE = "The objective weighs the reconstruction or has a perceptual term: its sum is a loss and no ELBO."
 WEIGHT_NOTE = "A masked pixel counts {} times in the reconstruction, so the sum is a loss and there is no ELBO."
 BINARIZATION_NOTES = {
     "dynamic": "Held-out images are one seeded Bernoulli draw, which is what published figures are for.",
@@ -126,7 +127,7 @@ def _write(run: Run, meta: dict, variables: Variables, source, kl_per_dimension:
 def _notes(run: Run) -> list[str]:
     data = run.config.data
     weighted = "" if data.corrupt.weight == 1 else WEIGHT_NOTE.format(data.corrupt.weight)
-    bound = weighted or NOTES[run.steps.bound]
+    bound = weighted or (OBJECTIVE_NOTE if objective.is_reweighted(run.config) else NOTES[run.steps.bound])
     notes = (bound, BINARIZATION_NOTES[data.binarization], CORRUPTION_NOTES[data.corrupt.kind])
     return [note for note in notes if note]
 
@@ -137,6 +138,7 @@ def _figure(name: str, values: np.ndarray) -> dict:
         "loss": ("Loss, as trained", "nats"),
         "reconstruction": ("Reconstruction", "nats"),
         "kl": ("KL(q ‖ p)", "nats"),
+        "perceptual": ("Perceptual distance", "squared features"),
         "nll": ("−log p(x)", "nats"),
         "mse": ("Mean squared error per pixel", ""),
         "psnr": ("PSNR", "dB"),

@@ -33,6 +33,7 @@ CURVES = {
     "bernoulli_bound": ("Bound for binarised draws (higher is better)", "nats per example"),
     "reconstruction": ("Reconstruction (lower is better)", "per example"),
     "kl": ("KL from the prior", "nats per example"),
+    "perceptual": ("Perceptual distance (lower is better)", "squared features"),
 }
 
 
