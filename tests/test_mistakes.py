@@ -95,6 +95,8 @@ def test_compilations_are_noticed():
         ("perceptual.weights=no.npz", ["perceptual.weights is 'no.npz'", "No such file", "download.pytorch.org"]),
         ("perceptual.weights=no.h5", ["perceptual.weights is 'no.h5'", ".safetensors"]),
         ("perceptual.layers=('relu9',)", ["perceptual.layers", "relu9", "relu1_1"]),
+        ("model.cond=Smiling", ["model.cond", "'Smiling'", "a tuple"]),
+        ("model.target=('labels',)", ["model.target", "'labels'", "did you mean 'label'?"]),
         ("model.latent=0", ["model.latent", "0", "1 or more"]),
         ("model.latent=-2", ["model.latent", "-2"]),
         ("model.variance=0", ["model.variance", "0"]),

@@ -84,6 +84,8 @@ def default_config() -> ConfigDict:
                 "encoder": {"family": "mlp"},  # a module of vae_jax/nn, with the options it names
                 "decoder": {"family": "mlp", "mirror": True},
                 "latent": 8,
+                "cond": (),  # attributes that the nets are told, or ("label",), or ("attributes",) for all there are
+                "target": (),  # named likewise: with it the model is a classifier of these, an encoder alone
                 "posterior": "normal",  # normal (by log-variance) | softplus | point (an autoencoder)
                 "likelihood": "gaussian",  # gaussian | laplace | bernoulli
                 "variance": 1.0,  # of a pixel; where it is learned, what it starts from (per_pixel: not used)
@@ -140,7 +142,11 @@ def default_config() -> ConfigDict:
                 "importance_examples": config_dict.placeholder(int),  # of the test split; default: all
                 "ema": True,  # evaluate the averaged parameters where there are any
             },
-            "sample": {"count": 64, "seed": 0},
+            "sample": {
+                "count": 64,
+                "seed": 0,
+                "cond": (),  # one number for each of model.cond; () draws conditions as often as training had them
+            },
             "profile": "",  # START:STOP, training steps of which a trace is written into the run folder
             "mesh": {"devices": 0},  # 0: all
         }
@@ -199,6 +205,12 @@ def resolve(config: ConfigDict) -> None:
     """
     _check_fields(config, default_config())
     encoder = _with_options(config, "encoder", {})
+    if not config.model.target:  # a classifier has no decoder
+        _resolve_decoder(config, encoder)
+    check_values(config)
+
+
+def _resolve_decoder(config: ConfigDict, encoder: ConfigDict) -> None:
     decoder, mirrored = config.model.decoder, {}
     if decoder.get("mirror", False):
         if decoder.get("family") != encoder.family:
@@ -208,7 +220,6 @@ def resolve(config: ConfigDict) -> None:
             )
         mirrored = family(encoder.family).mirrored(net_options(encoder))
     _with_options(config, "decoder", mirrored)
-    check_values(config)
 
 
 def differences(config: ConfigDict, saved: ConfigDict) -> list[str]:

@@ -49,6 +49,8 @@ def check_shape(config: ConfigDict, shape: tuple[int, ...]) -> None:
     """Raises UserError where the nets can't take in, or give back, examples of `shape`."""
     encoder, decoder = config.model.encoder, config.model.decoder
     family(encoder.family).check(net_options(encoder), shape, field="model.encoder")
+    if config.model.target:
+        return
     decoder_family = family(decoder.family)
     decoder_family.check(decoder_family.mirrored(net_options(decoder)), shape, field="model.decoder")
 
@@ -91,6 +93,13 @@ def _check_choices(config: ConfigDict) -> None:
         raise UserError(
             f"objective.kl is {config.objective.kl} with model.posterior='point', which has no KL; set objective.kl=0."
         )
+    if config.model.target:
+        for name in ("model.cond", "perceptual.weights", "eval.importance_samples"):
+            if get_field(config, name):
+                raise UserError(
+                    f"{name} is {get_field(config, name)!r} with model.target={tuple(config.model.target)}, which "
+                    "makes the model a classifier; only a VAE has it."
+                )
     if config.objective.perceptual and not config.perceptual.weights:
         raise UserError(
             f"objective.perceptual is {config.objective.perceptual} with perceptual.weights=''; name the file of a "

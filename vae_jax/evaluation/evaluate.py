@@ -1,10 +1,10 @@
 """The evaluation of a run on one split: figures with standard errors, latent diagnostics, and pictures of it."""
 
-import math
-
 import jax
 import numpy as np
 
+from vae_jax.evaluation.classification import evaluate_classifier
+from vae_jax.evaluation.figures import figure
 from vae_jax.evaluation.held_out import evaluation_variables, over_split
 from vae_jax.evaluation.images import image_metrics
 from vae_jax.images import grids
@@ -32,6 +32,7 @@ CORRUPTION_NOTES = {
     "patches": "The net sees some patches of each picture, one seeded draw; every figure is of the whole picture.",
 }
 OBJECTIVE_NOTE = "The objective weighs the reconstruction or has a perceptual term: its sum is a loss and no ELBO."
+CONDITION_NOTE = "The model is told {} of each picture: bounds and likelihoods are of pictures given these."
 WEIGHT_NOTE = "A masked pixel counts {} times in the reconstruction, so the sum is a loss and there is no ELBO."
 BINARIZATION_NOTES = {
     "dynamic": "Held-out images are one seeded Bernoulli draw, which is what published figures are for.",
@@ -55,9 +56,11 @@ def evaluate(run: Run, state: TrainState, *, split: str, checkpoint: str) -> dic
     """Evaluates `split` and writes studies/evaluation; returns what its meta.json holds.
 
     Everything is a mean over examples with its standard error. Active units: Burda et al. (2016), the dimensions
-    whose posterior mean has a variance above 0.01 over the data.
+    whose posterior mean has a variance above 0.01 over the data. A classifier has an evaluation of its own.
     """
     config, steps = run.config, run.steps
+    if config.model.target:
+        return evaluate_classifier(run, state, split=split, checkpoint=checkpoint)
     variables = evaluation_variables(state, ema=config.eval.ema)
     options = {"batch_size": config.eval.batch_size, "mesh": run.mesh}
     source = run.splits[split]
@@ -128,12 +131,13 @@ def _notes(run: Run) -> list[str]:
     data = run.config.data
     weighted = "" if data.corrupt.weight == 1 else WEIGHT_NOTE.format(data.corrupt.weight)
     bound = weighted or (OBJECTIVE_NOTE if objective.is_reweighted(run.config) else NOTES[run.steps.bound])
-    notes = (bound, BINARIZATION_NOTES[data.binarization], CORRUPTION_NOTES[data.corrupt.kind])
+    told = run.config.model.cond
+    conditional = CONDITION_NOTE.format(", ".join(told)) if told else ""
+    notes = (bound, conditional, BINARIZATION_NOTES[data.binarization], CORRUPTION_NOTES[data.corrupt.kind])
     return [note for note in notes if note]
 
 
 def _figure(name: str, values: np.ndarray) -> dict:
-    """The mean of [N] values in float64, its standard error s/√N, and how a reader should read it."""
     label, unit = {
         "loss": ("Loss, as trained", "nats"),
         "reconstruction": ("Reconstruction", "nats"),
@@ -145,11 +149,4 @@ def _figure(name: str, values: np.ndarray) -> dict:
         "ssim": ("SSIM", ""),
         **{bound: (text, "nats") for bound, text in BOUND_LABELS.items()},
     }[name]
-    spread = float(values.std(ddof=1, dtype=np.float64)) if len(values) > 1 else 0.0
-    return {
-        "mean": float(values.mean(dtype=np.float64)),
-        "stderr": spread / math.sqrt(len(values)),
-        "examples": len(values),
-        "label": label,
-        "unit": unit,
-    }
+    return figure(values, label, unit)

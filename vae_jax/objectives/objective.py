@@ -33,9 +33,9 @@ def bound_name(config: ConfigDict, shape: tuple[int, ...]) -> str:
     It is an ELBO where the likelihood is a normalised density of the data as they are: Bernoulli on binarised images,
     Gaussian and Laplace on pixels. Bernoulli on grey images is a bound for dynamically binarised ones. That q was shown
     a corrupted picture changes none of this, as any q(z) gives a bound; weights of pixels or of the reconstruction
-    other than 1, and a perceptual term, make it a loss.
+    other than 1, and a perceptual term, make it a loss, and so does a classifier.
     """
-    if config.data.corrupt.weight != 1 or is_reweighted(config):
+    if config.model.target or config.data.corrupt.weight != 1 or is_reweighted(config):
         return LOSS
     binary = config.data.binarization != "none"
     if config.model.posterior == "point":
