@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 def load(workdir, *, checkpoint="newest"):
     """The model of a run folder, ready to encode, decode, reconstruct and sample: see `inference.Model`.
 
+    Of a classifier's run, one that is ready to predict: see `inference.Classifier`.
     `checkpoint` is "newest", "best" or a step. Raises errors.UserError, in one sentence, where there is none.
     """
     from vae_jax.inference import load_model

@@ -51,7 +51,8 @@ def train(workdir: Path, name: str, config: ConfigDict, *, command: str) -> None
         return
     for run, each in zip(group.runs, trained, strict=True):
         meta = evaluate_split(run, each.state, split="test", checkpoint="newest")
-        _sample(run, each.state, checkpoint="newest")
+        if not run.config.model.target:
+            _sample(run, each.state, checkpoint="newest")
         _print_figures(run, meta)
     report(workdir)
 
@@ -66,6 +67,10 @@ def evaluate(workdir: Path, config: ConfigDict, *, split: str, checkpoint: str) 
 
 def sample(workdir: Path, config: ConfigDict, *, checkpoint: str) -> None:
     """Draws samples from a checkpoint, of every replica, and renews the report."""
+    if config.model.target:
+        raise UserError(
+            f"--mode=sample, but {workdir} holds a classifier, which draws nothing; --mode=eval tells of it."
+        )
     for run in _open_saved(workdir, config):
         _sample(run, restore(run, checkpoint), checkpoint=checkpoint)
         print(f"{config.sample.count} samples: {run.study('sample')}")

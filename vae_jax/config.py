@@ -35,6 +35,8 @@ IDENTITY = (
     "data.seed",
     "model",
     "objective",
+    "perceptual.sha256",
+    "perceptual.layers",
     "optimizer",
     "train.batch_size",
     "train.replicas",
@@ -86,6 +88,8 @@ def default_config() -> ConfigDict:
                 "encoder": {"family": "mlp"},  # a module of vae_jax/nn, with the options it names
                 "decoder": {"family": "mlp", "mirror": True},
                 "latent": 8,
+                "cond": (),  # attributes that the nets are told, or ("label",), or ("attributes",) for all there are
+                "target": (),  # named likewise: with it the model is a classifier of these, an encoder alone
                 "posterior": "normal",  # normal (by log-variance) | softplus | point (an autoencoder)
                 "likelihood": "gaussian",  # gaussian | laplace | bernoulli
                 "variance": 1.0,  # of a pixel; where it is learned, what it starts from (per_pixel: not used)
@@ -93,11 +97,18 @@ def default_config() -> ConfigDict:
                 "output": "sigmoid",  # of the gaussian's or laplace's mean: sigmoid | identity
             },
             "objective": {
+                "reconstruction": 1.0,  # weight of −log p(x|z)
+                "perceptual": 0.0,  # nats for each unit of the perceptual distance, in the objective beside the others
                 "kl": 1.0,  # β
                 "kl_warmup": 0,  # steps over which β rises from 0
                 "free_bits": 0.0,  # nats a latent dimension may cost for nothing
                 "capacity": 0.0,  # C in β·|KL − C|, nats
                 "capacity_steps": 0,  # steps over which C rises from 0
+            },
+            "perceptual": {  # ½ the mean squared difference of a frozen VGG-19's features, summed over layers
+                "weights": "",  # the net's file, .pth, .safetensors or .npz; the distance is measured where it is named
+                "sha256": "",  # of that file; filled in when it is read
+                "layers": ("relu1_1", "relu2_1", "relu3_1"),
             },
             "optimizer": {
                 "name": "adam",  # adam | adamw | sgd
@@ -125,6 +136,7 @@ def default_config() -> ConfigDict:
                     "seed": (),
                     "kl": (),  # objective.kl
                     "capacity": (),  # objective.capacity
+                    "perceptual": (),  # objective.perceptual
                 },
                 "replica_axis": "auto",  # map | vmap | auto (map on the CPU)
             },
@@ -134,7 +146,11 @@ def default_config() -> ConfigDict:
                 "importance_examples": config_dict.placeholder(int),  # of the test split; default: all
                 "ema": True,  # evaluate the averaged parameters where there are any
             },
-            "sample": {"count": 64, "seed": 0},
+            "sample": {
+                "count": 64,
+                "seed": 0,
+                "cond": (),  # one number for each of model.cond; () draws conditions as often as training had them
+            },
             "study": STUDY,  # what --mode=study does: vae_jax/study_options.py
             "profile": "",  # START:STOP, training steps of which a trace is written into the run folder
             "mesh": {"devices": 0},  # 0: all
@@ -199,6 +215,12 @@ def resolve(config: ConfigDict) -> None:
     """
     _check_fields(config, default_config())
     encoder = _with_options(config, "encoder", {})
+    if not config.model.target:  # a classifier has no decoder
+        _resolve_decoder(config, encoder)
+    check_values(config)
+
+
+def _resolve_decoder(config: ConfigDict, encoder: ConfigDict) -> None:
     decoder, options = config.model.decoder, {}
     if decoder.get("mirror", False):
         if decoder.get("family") != encoder.family:
@@ -208,7 +230,6 @@ def resolve(config: ConfigDict) -> None:
             )
         options = mirrored(net_options(encoder))
     _with_options(config, "decoder", options)
-    check_values(config)
 
 
 def differences(config: ConfigDict, saved: ConfigDict) -> list[str]:

@@ -11,9 +11,11 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from vae_jax import __version__
+from vae_jax.classifier_steps import ClassifierSteps
 from vae_jax.config import default_config, differences, resolve
 from vae_jax.data.balance import strata
 from vae_jax.data.content import fingerprint
+from vae_jax.data.named import Conditions, check_condition, conditions_of, with_named
 from vae_jax.data.order import Order
 from vae_jax.data.source import Source
 from vae_jax.data.splits import open_splits
@@ -21,10 +23,13 @@ from vae_jax.data.transforms import check_examples
 from vae_jax.disk import written_aside
 from vae_jax.errors import UserError
 from vae_jax.mesh import check_batch_size, make_mesh
-from vae_jax.objectives.objective import ELBO, bound_name
+from vae_jax.nn.vgg import Vgg
+from vae_jax.objectives.objective import ELBO, bound_name, is_reweighted
+from vae_jax.objectives.perceptual import open_features
 from vae_jax.profiling import profiled_steps
 from vae_jax.progress import say
 from vae_jax.steps import Steps
+from vae_jax.train_steps import TrainSteps
 from vae_jax.validation import check_shape
 
 MIN_STEPS_BETWEEN_EVALUATIONS = 100
@@ -47,11 +52,16 @@ class Run:
     splits: dict[str, Source]
     order: Order
     mesh: Mesh
-    steps: Steps
+    steps: TrainSteps
 
     @property
     def checkpoints(self) -> Path:
         return self.workdir / "checkpoints"
+
+    @property
+    def conditions(self) -> Conditions | None:
+        """The conditions of the training examples, where the model is told any."""
+        return conditions_of(self.splits["train"])
 
     def study(self, name: str) -> Path:
         return self.workdir / "studies" / name
@@ -65,7 +75,8 @@ class Run:
 class Record:
     """What a run folder says of its run: the name, the config, the shape of an example, the splits.
 
-    `data` has the size of each split, `content` a number that changes with its images.
+    `data` has the size of each split, `content` a number that changes with its images. `conditions` are those of the
+    training examples, for a conditional model.
     """
 
     name: str
@@ -73,6 +84,7 @@ class Record:
     shape: tuple[int, ...]
     data: dict[str, int]
     content: dict[str, int]
+    conditions: Conditions | None
 
 
 def made_with(config: ConfigDict, mesh: Mesh, *, step: int, checkpoint: str, seed: int) -> dict:
@@ -96,6 +108,8 @@ def open_run(workdir: Path, name: str, config: ConfigDict) -> Run:
     shape = splits["train"].features.shape
     check_shape(config, shape)
     _check_bound(config, shape)
+    check_condition("sample.cond", config.sample.cond, config.model.cond)
+    features = open_features(config.perceptual, shape)
     mesh = make_mesh(config.mesh.devices)
     for field in ("train", "eval"):
         check_batch_size(config[field].batch_size, mesh, field=f"{field}.batch_size")
@@ -103,7 +117,15 @@ def open_run(workdir: Path, name: str, config: ConfigDict) -> Run:
     examples = len(splits["train"])
     order = Order(examples, config.train.batch_size, config.seed, strata(splits["train"], config.data))
     _fill_in_step_counts(config, examples)
-    return Run(workdir, name, config, given, splits, order, mesh, Steps(config, shape, mesh))
+    steps = make_steps(config, shape, mesh, features=features)
+    return Run(workdir, name, config, given, splits, order, mesh, steps)
+
+
+def make_steps(config: ConfigDict, shape: tuple[int, ...], mesh: Mesh, *, features: Vgg | None = None) -> TrainSteps:
+    """The compiled functions of the kind of model that the config describes."""
+    if config.model.target:
+        return ClassifierSteps(config, shape, mesh)
+    return Steps(config, shape, mesh, features=features)
 
 
 def open_data(config: ConfigDict) -> dict[str, Source]:
@@ -111,7 +133,7 @@ def open_data(config: ConfigDict) -> dict[str, Source]:
     resolve(config)
     splits = open_splits(config.data)
     check_examples(config.data, splits["train"].features)
-    return splits
+    return with_named(splits, config.model)
 
 
 def read_record(workdir: Path) -> Record | None:
@@ -123,7 +145,8 @@ def read_record(workdir: Path) -> Record | None:
         saved = json.loads(path.read_text(encoding="utf-8"))
         config = default_config()
         _update(config, saved["config"])
-        return Record(saved["name"], config, tuple(saved["shape"]), saved["data"], saved["content"])
+        conditions = Conditions(**saved["conditions"]) if saved.get("conditions") else None
+        return Record(saved["name"], config, tuple(saved["shape"]), saved["data"], saved["content"], conditions)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is not a run's config ({error}); name another --workdir.") from error
 
@@ -168,6 +191,7 @@ def write_config(run: Run, command: str) -> None:
         "shape": list(run.steps.shape),
         "data": _split_sizes(run.splits),
         "content": _contents(run.splits),
+        "conditions": run.conditions and run.conditions.as_lists(),
         "devices": [str(device.device_kind) for device in run.mesh.devices.flat],
     }
     try:
@@ -210,6 +234,12 @@ def _check_bound(config: ConfigDict, shape: tuple[int, ...]) -> None:
         raise UserError(
             f"eval.importance_samples is {config.eval.importance_samples}, but with data.corrupt.weight="
             f"{config.data.corrupt.weight} what is trained is no bound of a density; set one of them to its default."
+        )
+    if is_reweighted(config):
+        raise UserError(
+            f"eval.importance_samples is {config.eval.importance_samples}, but with objective.reconstruction="
+            f"{config.objective.reconstruction} and perceptual.weights={config.perceptual.weights!r} what is trained "
+            "is no bound of a density; set it to 0, or these to their defaults."
         )
     raise UserError(
         f"eval.importance_samples is {config.eval.importance_samples}, but with model.posterior="

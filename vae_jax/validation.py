@@ -18,6 +18,7 @@ from vae_jax.distributions import LOG_STDDEV_FLOOR
 from vae_jax.errors import UserError
 from vae_jax.nn.convolution_layers import LOWERINGS
 from vae_jax.nn.layers import ACTIVATIONS, NORMS, check_choice, mirrored
+from vae_jax.nn.vgg import LAYERS, WHERE_TO_GET_IT
 from vae_jax.study_options import check_study
 
 SEEDS = 2**32  # of a key
@@ -56,7 +57,8 @@ def check_shape(config: ConfigDict, shape: tuple[int, ...]) -> None:
     """Raises UserError where the nets can't take in, or give back, examples of `shape`."""
     encoder, decoder = config.model.encoder, config.model.decoder
     family(encoder.family).check(net_options(encoder), shape, field="model.encoder")
-    family(decoder.family).check(mirrored(net_options(decoder)), shape, field="model.decoder")
+    if not config.model.target:
+        family(decoder.family).check(mirrored(net_options(decoder)), shape, field="model.decoder")
 
 
 def family(name: str):
@@ -97,6 +99,23 @@ def _check_choices(config: ConfigDict) -> None:
     if config.model.posterior == "point" and config.objective.kl != 0:
         raise UserError(
             f"objective.kl is {config.objective.kl} with model.posterior='point', which has no KL; set objective.kl=0."
+        )
+    if config.model.target:
+        for name in ("model.cond", "perceptual.weights", "eval.importance_samples"):
+            if get_field(config, name):
+                raise UserError(
+                    f"{name} is {get_field(config, name)!r} with model.target={tuple(config.model.target)}, which "
+                    "makes the model a classifier; only a VAE has it."
+                )
+    if config.objective.perceptual and not config.perceptual.weights:
+        raise UserError(
+            f"objective.perceptual is {config.objective.perceptual} with perceptual.weights=''; name the file of a "
+            f"VGG-19 with --config.perceptual.weights=FILE ({WHERE_TO_GET_IT})."
+        )
+    if not config.perceptual.layers or not set(config.perceptual.layers) <= set(LAYERS):
+        raise UserError(
+            f"perceptual.layers is {config.perceptual.layers!r}; it must be a tuple of one or more of "
+            f"{', '.join(LAYERS)}."
         )
     if config.data.dequantize and config.data.binarization != "none":
         raise UserError(
@@ -142,6 +161,8 @@ def _check_numbers(config: ConfigDict) -> None:
         "optimizer.warmup_steps": 0,
         "optimizer.clip_norm": 0,
         "optimizer.weight_decay": 0,
+        "objective.reconstruction": 0,
+        "objective.perceptual": 0,
         "objective.kl": 0,
         "objective.kl_warmup": 0,
         "objective.free_bits": 0,

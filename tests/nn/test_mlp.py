@@ -70,6 +70,7 @@ def test_the_mean_of_a_pixel_can_reach_the_whole_range(likelihood):
         "encoder": {"family": "mlp", **options()},
         "decoder": {"family": "mlp", **mirrored(options())},
         "latent": LATENT,
+        "cond": (),
         "posterior": "normal",
         "likelihood": likelihood,
         "variance": 1.0,

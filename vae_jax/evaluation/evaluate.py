@@ -4,6 +4,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from vae_jax.evaluation.classification import evaluate_classifier
 from vae_jax.evaluation.figures import figure
 from vae_jax.evaluation.held_out import evaluation_variables, over_split
 from vae_jax.evaluation.images import image_metrics
@@ -31,6 +32,8 @@ CORRUPTION_NOTES = {
     "box": "The net sees each picture with a box over it, one seeded draw; every figure is of the whole picture.",
     "patches": "The net sees some patches of each picture, one seeded draw; every figure is of the whole picture.",
 }
+OBJECTIVE_NOTE = "The objective weighs the reconstruction or has a perceptual term: its sum is a loss and no ELBO."
+CONDITION_NOTE = "The model is told {} of each picture: bounds and likelihoods are of pictures given these."
 WEIGHT_NOTE = "A masked pixel counts {} times in the reconstruction, so the sum is a loss and there is no ELBO."
 TRAINED_ON_NOTE = "The net was trained on these examples: no figure here is a held-out one."
 BINARIZATION_NOTES = {
@@ -55,9 +58,11 @@ def evaluate(run: Run, state: TrainState, *, split: str, checkpoint: str) -> dic
     """Evaluates `split` and writes studies/evaluation; returns what its meta.json holds.
 
     Everything is a mean over examples with its standard error. Active units: Burda et al. (2016), the dimensions
-    whose posterior mean has a variance above 0.01 over the data.
+    whose posterior mean has a variance above 0.01 over the data. A classifier has an evaluation of its own.
     """
     config, steps = run.config, run.steps
+    if config.model.target:
+        return evaluate_classifier(run, state, split=split, checkpoint=checkpoint)
     variables = evaluation_variables(state, ema=config.eval.ema)
     options = {"batch_size": config.eval.batch_size, "mesh": run.mesh}
     source = run.splits[split]
@@ -133,9 +138,17 @@ def held_out(config: ConfigDict, split: str) -> bool:
 def _notes(run: Run, split: str) -> list[str]:
     data = run.config.data
     weighted = "" if data.corrupt.weight == 1 else WEIGHT_NOTE.format(data.corrupt.weight)
-    bound = weighted or NOTES[run.steps.bound]
+    bound = weighted or (OBJECTIVE_NOTE if objective.is_reweighted(run.config) else NOTES[run.steps.bound])
+    told = run.config.model.cond
+    conditional = CONDITION_NOTE.format(", ".join(told)) if told else ""
     trained_on = "" if held_out(run.config, split) else TRAINED_ON_NOTE
-    notes = (trained_on, bound, BINARIZATION_NOTES[data.binarization], CORRUPTION_NOTES[data.corrupt.kind])
+    notes = (
+        trained_on,
+        bound,
+        conditional,
+        BINARIZATION_NOTES[data.binarization],
+        CORRUPTION_NOTES[data.corrupt.kind],
+    )
     return [note for note in notes if note]
 
 
@@ -144,6 +157,7 @@ def _figure(name: str, values: np.ndarray) -> dict:
         "loss": ("Loss, as trained", "nats"),
         "reconstruction": ("Reconstruction", "nats"),
         "kl": ("KL(q ‖ p)", "nats"),
+        "perceptual": ("Perceptual distance", "squared features"),
         "nll": ("−log p(x)", "nats"),
         "mse": ("Mean squared error per pixel", ""),
         "psnr": ("PSNR", "dB"),

@@ -4,8 +4,10 @@ import shutil
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from vae_jax import rng
+from vae_jax.data.named import Conditions
 from vae_jax.images import grids
 from vae_jax.mesh import batch_sharding
 from vae_jax.run import Run, write_json
@@ -15,13 +17,19 @@ from vae_jax.steps import Steps
 COLUMNS = 8
 
 
-def draw(steps: Steps, variables: Variables, count: int, *, seed: int, batch_size: int) -> dict[str, np.ndarray]:
-    """`count` latents of p(z) [n, Z] and the means of p(x|z) at them [n, ...]; sample i depends on (seed, i) alone."""
+def draw(
+    steps: Steps, variables: Variables, count: int, *, seed: int, batch_size: int, cond: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """`count` latents of p(z) [n, Z] and the means of p(x|z) at them [n, ...]; sample i depends on (seed, i) alone.
+
+    A conditional model is told `cond` [count, n].
+    """
     sharding, key = batch_sharding(steps.mesh), rng.stream(seed, "sample")
     latents, images = [], []
     for start in range(0, count, batch_size):
-        numbers = jax.device_put(np.arange(start, start + batch_size, dtype=np.uint32), sharding)
-        z, x = steps.sample(variables, rng.per_example(key, numbers))
+        numbers = np.arange(start, start + batch_size, dtype=np.uint32)
+        told = None if cond is None else jax.device_put(cond[np.minimum(numbers, count - 1)], sharding)
+        z, x = steps.sample(variables, rng.per_example(key, jax.device_put(numbers, sharding)), told)
         latents.append(z)
         images.append(x)
     return {
@@ -30,14 +38,36 @@ def draw(steps: Steps, variables: Variables, count: int, *, seed: int, batch_siz
     }
 
 
+def told(conditions: Conditions | None, count: int, *, seed: int) -> np.ndarray | None:
+    """Conditions of `count` samples [count, n], drawn as often as training examples have them, i by (seed, i) alone."""
+    if conditions is None:
+        return None
+    keys = rng.per_example(rng.stream(seed, "condition"), np.arange(count, dtype=np.uint32))
+    return conditions.at(np.asarray(rng.uniform(keys, (count,))))
+
+
 def sample(run: Run, variables: Variables, *, step: int, checkpoint: str) -> None:
     """Draws `sample.count` samples under `sample.seed` and writes studies/sample."""
     options, folder = run.config.sample, run.study("sample")
-    arrays = draw(run.steps, variables, options.count, seed=options.seed, batch_size=run.config.eval.batch_size)
+    cond = told(run.conditions, options.count, seed=options.seed)
+    if options.cond:
+        cond = np.tile(np.float32(options.cond), (options.count, 1))
+    batch_size = run.config.eval.batch_size
+    arrays = draw(run.steps, variables, options.count, seed=options.seed, batch_size=batch_size, cond=cond)
+    if cond is not None:
+        arrays["cond"] = cond
     shutil.rmtree(folder, ignore_errors=True)  # of the study of the same name, or earlier samples
     folder.mkdir(parents=True)
     np.savez(folder / "arrays.npz", **arrays)
     if grids.showable(arrays["samples"].shape[1:]):
         grids.save_png(folder / "samples.png", grids.grid(arrays["samples"], COLUMNS))
     record = run.study_record(step=step, checkpoint=checkpoint, seed=options.seed)
-    write_json(folder / "meta.json", {**record, "count": options.count})
+    write_json(folder / "meta.json", {**record, "count": options.count, "told": _in_words(run.config)})
+
+
+def _in_words(config: ConfigDict) -> str:
+    """What a conditional model was told of its samples; "" for any other."""
+    names = config.model.cond
+    if config.sample.cond:
+        return "all told " + ", ".join(f"{n} = {value:g}" for n, value in zip(names, config.sample.cond, strict=True))
+    return f"each told {', '.join(names)} as often as training examples have them" if names else ""

@@ -33,6 +33,8 @@ CURVES = {
     "bernoulli_bound": ("Bound for binarised draws (higher is better)", "nats per example"),
     "reconstruction": ("Reconstruction (lower is better)", "per example"),
     "kl": ("KL from the prior", "nats per example"),
+    "accuracy": ("Accuracy (higher is better)", "share told right"),
+    "perceptual": ("Perceptual distance (lower is better)", "squared features"),
 }
 
 
@@ -85,8 +87,15 @@ def write_page(workdir: Path, html: str) -> Path:
 def _as_used(config):
     """The config without the epochs where a number of steps stands instead of them, nor a corruption of no kind."""
     unused = {"epochs"} if config["train"]["steps"] else {"steps"}
+    config = _as_classifier(config) if config["model"].get("target") else config
     data = {name: value for name, value in config["data"].items() if name != "corrupt" or value["kind"] != "none"}
     return {**config, "data": data, "train": {name: v for name, v in config["train"].items() if name not in unused}}
+
+
+def _as_classifier(config):
+    """The config without what only a VAE has."""
+    model = {name: config["model"][name] for name in ("encoder", "target")}
+    return {**config, "model": model, "objective": {}}
 
 
 def _by_split(records):
