@@ -5,6 +5,7 @@ image) and from the latent outwards in the decoder. A stage has `blocks` residua
 activation first), each followed by self-attention where the map is at most `attention` pixels a side (0: nowhere).
 """
 
+import functools
 from collections.abc import Mapping
 
 import jax
@@ -29,20 +30,9 @@ class ResidualBlock(nnx.Module):
         norm = options["norm"]
         self.activation, self.remat = ACTIVATIONS[options["activation"]], False
         self.norms = nnx.List(normalisation(norm, channels, dtype=dtype, rngs=rngs) for _ in range(2))
-        self.convs = nnx.List(
-            Conv(
-                channels,
-                channels,
-                (3, 3),
-                strides=1,
-                padding=((1, 1), (1, 1)),
-                use_bias=norm != "batch",
-                kernel_init=init,
-                dtype=dtype,
-                rngs=rngs,
-            )
-            for init in (nnx.initializers.lecun_normal(), nnx.initializers.zeros_init())
-        )
+        conv = functools.partial(_conv, options, channels, channels, stride=1, padding=((1, 1), (1, 1)))
+        starts = (nnx.initializers.lecun_normal(), nnx.initializers.zeros_init())
+        self.convs = nnx.List(conv(kernel_init=start, dtype=dtype, rngs=rngs) for start in starts)
 
     def __call__(self, h: jax.Array) -> jax.Array:
         residual = h
@@ -71,19 +61,10 @@ class Encoder(nnx.Module):
     """x [B, H, W, C] -> h [B, features]."""
 
     def __init__(self, shape: tuple[int, int, int], options: Mapping, *, dtype: jnp.dtype, rngs: nnx.Rngs):
-        channels, norm = (shape[-1], *options["channels"]), options["norm"]
+        channels = (shape[-1], *options["channels"])
         path = halvings(shape[:2], len(options["channels"]), field="model.encoder")
         self.downs = nnx.List(
-            Conv(
-                i,
-                o,
-                (place.kernel, place.kernel),
-                strides=place.stride,
-                padding=place.padding,
-                use_bias=norm != "batch",
-                dtype=dtype,
-                rngs=rngs,
-            )
+            _conv(options, i, o, stride=2, padding=place.padding, dtype=dtype, rngs=rngs)
             for place, i, o in zip(path, channels[:-1], channels[1:], strict=True)
         )
         self.stages = nnx.List(
@@ -138,6 +119,10 @@ class Decoder(nnx.Module):
         for stage, up in zip(self.stages[:-1], self.ups, strict=True):
             h = up(_run_stage(stage, h))
         return self.out(self.activation(self.norm(_run_stage(self.stages[-1], h))))
+
+
+def _conv(options: Mapping, inputs: int, outputs: int, *, stride: int, padding: tuple[Pair, Pair], **kwargs) -> Conv:
+    return Conv(inputs, outputs, (3, 3), strides=stride, padding=padding, use_bias=options["norm"] != "batch", **kwargs)
 
 
 def _stage(size: Pair, channels: int, options: Mapping, **kwargs) -> nnx.List:
