@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vae_jax.disk import cache_folder, written_aside
+from vae_jax.disk import cache_folder, folder_written_aside, written_aside
 
 
 def test_a_file_keeps_what_it_held_until_the_new_one_is_whole(tmp_path):
@@ -31,3 +31,16 @@ def test_without_a_cache_folder_in_the_environment_it_is_the_one_in_the_home(mon
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", value) if value is not None else monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_folder("data") == Path(tmp_path, ".cache", "vae_jax", "data")
+
+
+def test_a_folder_takes_the_place_of_the_old_one_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "study"
+    for content in ("first", "second"):
+        with folder_written_aside(path) as aside:
+            (aside / content).write_text(content)
+    assert [file.name for file in path.iterdir()] == ["second"]
+    with pytest.raises(ZeroDivisionError), folder_written_aside(path) as aside:
+        (aside / "third").write_text("half")
+        raise ZeroDivisionError
+    assert [file.name for file in path.iterdir()] == ["second"]
+    assert list(tmp_path.iterdir()) == [path]
