@@ -70,8 +70,8 @@ def mistake(workdir, files, monkeypatch, capsys):
         ("variation", ["--input=one.png", "--noise=noise.npz"], ["(3, 1, 2)", "(10, 1, 2)"]),
         ("variation", ["--noise=absent.npz"], ["--noise", "absent.npz"]),
         ("variation", ["--noise=other.npz"], ["--noise", "other.npz", "no noise"]),
-        ("manifold", ["--noise=noise.npz"], ["manifold", "draws no noise"]),
-        ("cycle", ["--input=one.png", "--noise=noise.npz"], ["cycle", "study.z=sample"]),
+        ("manifold", ["--noise=noise.npz"], ["manifold", "draws none"]),
+        ("cycle", ["--input=one.png", "--noise=noise.npz"], ["cycle", "draws none"]),
         ("interpolate", ["--input=one.png"], ["interpolate", "2 inputs", "names 1"]),
         ("inpaint", ["--config.study.mask=mask5.png"], ["study.mask", "5×5", "8×8"]),
         ("inpaint", ["--config.study.mask=all.png"], ["study.mask", "every pixel"]),
@@ -99,11 +99,8 @@ def test_a_run_without_labels_is_told_so(mistake, workdir, tmp_path):
     config = (workdir / "config.json").read_text()
     np.savez(tmp_path / "pictures.npz", x=np.random.default_rng(0).integers(0, 256, (1797, 8, 8), dtype=np.uint8))
     own = shutil.copytree(workdir, tmp_path / "own")
-    (own / "config.json").write_text(
-        config.replace('"source": "digits"', '"source": "npz"').replace(
-            '"dir": ""', f'"dir": "{tmp_path}/pictures.npz"'
-        )
-    )
+    config = config.replace('"source": "digits"', '"source": "npz"')
+    (own / "config.json").write_text(config.replace('"dir": ""', f'"dir": "{tmp_path}/pictures.npz"'))
     assert "needs attributes or classes, and the data of this run have neither" in mistake("--study=bias", folder=own)
     assert "the test split has no labels" in mistake("--study=latent_map", "--config.study.color=label", folder=own)
 

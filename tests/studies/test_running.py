@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 from absl import flags
+from markupsafe import escape
 from PIL import Image
 
 import vae_jax
@@ -42,13 +43,13 @@ def test_all_studies_are_made_and_shown_and_what_can_not_be_is_named(command, ow
     command(f"--workdir={own}", "--study=all", "--config.study.examples=60", "--config.study.count=3")
     said = capsys.readouterr().out
     left_out = {line.split()[0] for line in said.splitlines() if "is left out: " in line}
-    assert left_out == {"attributes", "bias", "compare", "vectors"} - {"bias"}, "the digits have classes"
+    assert left_out == {"attributes", "compare", "vectors"}, "the digits have classes, but no attributes"
     html = (own / "report" / "index.html").read_text()
     for name in STUDIES.keys() - left_out:
         folder = own / "studies" / name
         meta = json.loads((folder / "meta.json").read_text())
         assert meta["seed"] == 0 and meta["step"] == 32 and meta["versions"] and meta["chapter"] in html
-        assert f"<h3>{STUDIES[name].title}</h3>" in html
+        assert f"<h3>{escape(STUDIES[name].title)}</h3>" in html
         assert {path.name for path in folder.iterdir()} == {
             "arrays.npz",
             "meta.json",

@@ -21,7 +21,7 @@ def test_shards_hold_the_samples_of_the_model(model, small, tmp_path):
     shards.write_shards(model, tmp_path, 50, seed=3)
     found = read(tmp_path)
     assert [len(np.load(path)["latents"]) for path in sorted(tmp_path.glob("*.npz"))] == [20, 20, 10]
-    np.testing.assert_array_equal(found["samples"], np.rint(model.sample(50, seed=3) * 255).astype(np.uint8))
+    np.testing.assert_allclose(found["samples"], 255 * model.sample(50, seed=3), atol=0.51)
 
 
 def test_an_interrupted_command_goes_on_where_it_stopped(model, small, tmp_path, monkeypatch):

@@ -3,7 +3,6 @@
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from vae_jax.errors import UserError
 from vae_jax.evaluation.figures import figure
 from vae_jax.images import grids
 from vae_jax.inference import Model
@@ -11,7 +10,7 @@ from vae_jax.report import story
 from vae_jax.studies import draws, nets
 from vae_jax.studies.measures import similarity
 from vae_jax.studies.plots import CLASSES, plotted
-from vae_jax.studies.study import Picture, Result, Setting, Study
+from vae_jax.studies.study import Picture, Result, Setting, Study, latent_noise
 
 SETTLED, TIMES = 1e-4, 3  # squared change per pixel below which a step counts as none, and how many must follow
 COLLAPSED = 0.1  # of the variance across inputs after the first cycle
@@ -150,9 +149,9 @@ def _plane(latents):
     return np.pad(on, ((0, 0), (0, 2 - on.shape[1]))).reshape(*latents.shape[:2], 2)
 
 
-def _check(setting: Setting) -> None:
-    if setting.noise is not None and setting.options.z == "mean":
-        raise UserError("--noise is given, but with study.z='mean' the study cycle draws none; set study.z=sample.")
+def _noise(setting: Setting) -> tuple[int, ...] | None:
+    options = setting.options
+    return (options.cycles, *latent_noise(setting)[1:]) if options.z == "sample" else None
 
 
 STUDY = Study(
@@ -161,5 +160,5 @@ STUDY = Study(
     chapter=story.COMES_BACK,
     function=cycle,
     run=_run,
-    check=_check,
+    noise=_noise,
 )

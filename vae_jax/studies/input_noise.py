@@ -84,4 +84,5 @@ STUDY = Study(
     chapter=story.COMES_BACK,
     function=input_noise,
     run=_run,
+    noise=lambda setting: (setting.options.count, len(setting.inputs), *setting.model.shape),
 )

@@ -1,5 +1,6 @@
 """What a study looks at: picture files, a folder of them, or examples of the run's splits, fitted as its data were."""
 
+import collections
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
@@ -68,7 +69,7 @@ def read_split(source: Source, split: str, indices: np.ndarray) -> Inputs:
     """The examples of a split at `indices` [B]."""
     columns = read_examples(source, indices)
     pixels, ids = columns.pop("image"), columns.pop("example_id")
-    return Inputs(pixels, ids, tuple(f"{split} {i}" for i in indices), columns)
+    return Inputs(pixels, ids, _distinct([f"{split} {i}" for i in indices]), columns)
 
 
 def as_the_net_takes_them(inputs: Inputs, data: Mapping) -> np.ndarray:
@@ -80,6 +81,15 @@ def as_the_net_takes_them(inputs: Inputs, data: Mapping) -> np.ndarray:
         return inputs.pixels
     batch = {"image": inputs.pixels, "example_id": inputs.example_id, "epoch": np.zeros(len(inputs), np.int32)}
     return np.asarray(jax.jit(lambda batch: held_out(batch, data).clean)(batch), np.float32)
+
+
+def _distinct(names):
+    """The names, numbered where they come again."""
+    seen, distinct = collections.Counter(), []
+    for name in names:
+        seen[name] += 1
+        distinct.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return tuple(distinct)
 
 
 def _numbers(spec, numbers, size, split):
@@ -139,7 +149,7 @@ class _Fitted:
     def _inputs(self, pictures, notes=()):
         fitted, said = zip(*(self._fit(name, picture) for name, picture in pictures), strict=True)
         pixels = np.stack(fitted)
-        names = tuple(name for name, _ in pictures)
+        names = _distinct([name for name, _ in pictures])
         return Inputs(pixels, example_ids(pixels), names, notes=(*said, *notes), foreign=True)
 
     def _fit(self, name, picture):

@@ -89,8 +89,8 @@ def _dimensions(setting):
 def _color(setting, columns):
     """The name of what colours the points, its value for each [N], and what the values mean; None where nothing is."""
     features, asked = setting.splits["test"].features, setting.options.color
-    if asked and asked != LABEL and asked not in features.attributes:
-        known = [*([LABEL] if LABEL in columns else []), *features.attributes]
+    known = [*([LABEL] if LABEL in columns else []), *features.attributes]
+    if asked and asked not in known:
         raise UserError(f"study.color is {asked!r}; the test split has {', '.join(known) or 'no labels'}.")
     if LABEL in columns and asked in ("", LABEL):
         classes = features.classes or tuple(map(str, range(columns[LABEL].max() + 1)))

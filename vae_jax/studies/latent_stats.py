@@ -47,7 +47,7 @@ def latent_stats(
 
 def _run(setting: Setting) -> Result:
     options = setting.options
-    examples = setting.examples("test", limit=options.examples)
+    examples = _examples(setting)
     images = as_the_net_takes_them(examples, setting.config.data)
     arrays = latent_stats(setting.model, images, seed=options.seed, noise=setting.noise)
     order = np.argsort(-arrays["kl"], kind="stable")
@@ -66,6 +66,10 @@ def _run(setting: Setting) -> Result:
         "(line), the KL of each dimension, and the correlations of the posterior means."
     )
     return Result(arrays, {"latent_stats": Picture(pixels, alt)}, notes=notes)
+
+
+def _examples(setting):
+    return setting.examples("test", limit=setting.options.examples)
 
 
 def _histograms(arrays, order):
@@ -103,6 +107,11 @@ STUDY = Study(
     chapter=story.LATENT_SPACE,
     function=latent_stats,
     run=_run,
+    noise=lambda setting: (
+        1,
+        len(setting.examples("test", limit=setting.options.examples)),
+        setting.config.model.latent,
+    ),
     inputs=0,
     vectors=True,
 )

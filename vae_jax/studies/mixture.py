@@ -1,7 +1,10 @@
 """A Gaussian mixture fitted to the aggregate posterior, to draw latents from where the data's are."""
 
+import warnings
+
 import jax
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from vae_jax import rng
@@ -13,7 +16,9 @@ def fit_mixture(latents: np.ndarray, components: int, *, seed: int) -> GaussianM
     """A mixture of at most `components` Gaussians with full covariances, fitted to latents [N, Z]."""
     components = min(components, len(latents))
     mixture = GaussianMixture(components, reg_covar=REGULARISED, random_state=seed, max_iter=50, tol=1e-2)
-    return mixture.fit(latents.astype(np.float64))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # one that would still move a little serves as well
+        return mixture.fit(latents.astype(np.float64))
 
 
 def draw_mixture(mixture: GaussianMixture, count: int, *, seed: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """From what a command asks for to the setting of its studies."""
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -37,16 +38,15 @@ def open_setting(asked: Asked, workdir: Path, model: Model, config: ConfigDict, 
         raise UserError(f"A study is of the run as it is, but the command changes {'; '.join(changed)}.")
     merged = model.config.copy_and_resolve_references()
     merged.update(study=config.study, data=config.data)
+    open_splits = functools.cache(lambda: open_data(merged))
     replayed = _read_noise(asked.noise)
     if asked.input is None and "inputs" in replayed:
         inputs = _same_inputs(asked.noise, replayed["inputs"], model.shape)
     elif asked.input is None and not needs_inputs:
         inputs = None
     else:
-        inputs = read_inputs(
-            asked.input or DEFAULT_INPUT, merged.data, model.shape, lambda: open_data(merged), align=asked.align
-        )
-    return Setting(workdir, model, merged, inputs, replayed.get("noise"))
+        inputs = read_inputs(asked.input or DEFAULT_INPUT, merged.data, model.shape, open_splits, align=asked.align)
+    return Setting(workdir, model, merged, inputs, open_splits, replayed.get("noise"))
 
 
 def _read_noise(path: str | None) -> dict[str, np.ndarray]:

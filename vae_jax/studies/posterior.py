@@ -9,7 +9,7 @@ from vae_jax.report import story
 from vae_jax.studies import draws, nets
 from vae_jax.studies.measures import diversity
 from vae_jax.studies.plots import heat_map
-from vae_jax.studies.study import Picture, Result, Setting, Study
+from vae_jax.studies.study import Picture, Result, Setting, Study, latent_noise
 
 SHOWN, DRAWN, SIDE = 8, 4, 96
 
@@ -56,4 +56,5 @@ STUDY = Study(
     chapter=story.COMES_BACK,
     function=posterior,
     run=_run,
+    noise=latent_noise,
 )

@@ -19,7 +19,7 @@ class Probed:
 def probe(latents: np.ndarray, labels: np.ndarray, *, groups: np.ndarray | None = None, seed: int = 0) -> Probed | None:
     """Predicts labels [N] from latents [N, Z] in FOLDS folds; with `groups` [N] (people) none is in two folds.
 
-    None where a label is too rare to be in every fold, or there is but one.
+    None where a label is too rare to be in every fold, or there is but one (of the people that are learnt from).
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
@@ -32,6 +32,8 @@ def probe(latents: np.ndarray, labels: np.ndarray, *, groups: np.ndarray | None 
         return None
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     folds = list(kind(FOLDS, shuffle=True, random_state=seed).split(latents, labels, groups))
+    if any(len(np.unique(labels[train])) < 2 for train, _ in folds):
+        return None
     right = [
         (cross_val_predict(model, latents, labels, cv=folds) == labels).astype(np.float64)
         for model in (

@@ -8,7 +8,7 @@ from vae_jax.inference import Model
 from vae_jax.report import story
 from vae_jax.studies import draws, nets
 from vae_jax.studies.measures import LABELS, similarity
-from vae_jax.studies.study import Picture, Result, Setting, Study
+from vae_jax.studies.study import Picture, Result, Setting, Study, latent_noise
 
 SHOWN, COLUMNS, SIDE = 24, 8, 96
 WAYS = {"reconstructions": "z = mean", "stochastic": "z sampled"}
@@ -58,4 +58,5 @@ STUDY = Study(
     chapter=story.COMES_BACK,
     function=reconstruct,
     run=_run,
+    noise=lambda setting: (1, *latent_noise(setting)[1:]),
 )

@@ -2,7 +2,7 @@
 
 import dataclasses
 import difflib
-import inspect
+import sys
 import time
 from pathlib import Path
 
@@ -44,7 +44,8 @@ def run_studies(asked: Asked, workdir: Path, config: ConfigDict, *, made: Made) 
     possible = _possible(asked_for, setting, strict=asked.studies != ALL)
     if setting.inputs is not None and setting.inputs.foreign:
         setting = _with_notes(setting)
-    for study in possible:
+    for number, study in enumerate(possible, 1):
+        print(f"study {number} of {len(possible)}: {study.name}", file=sys.stderr, flush=True)
         _make(study, setting, workdir / "studies" / study.name, made=made)
 
 
@@ -99,9 +100,17 @@ def _check(study, setting):
         count = len(setting.inputs)
         if count < study.inputs:
             raise UserError(f"The study {study.name} needs {study.inputs} inputs or more, and --input names {count}.")
-    if setting.noise is not None and "noise" not in inspect.signature(study.function).parameters:
-        raise UserError(f"--noise is given, but the study {study.name} draws no noise.")
     study.check(setting)
+    if setting.noise is not None:
+        _check_noise(study, setting)
+
+
+def _check_noise(study, setting):
+    needed = study.noise(setting)
+    if needed is None:
+        raise UserError(f"--noise is given, but the study {study.name}, as it is asked for, draws none.")
+    if setting.noise.shape != needed:
+        raise UserError(f"--noise has the shape {setting.noise.shape}; this study of these inputs needs {needed}.")
 
 
 def _with_notes(setting):

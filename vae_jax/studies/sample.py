@@ -110,5 +110,6 @@ STUDY = Study(
     chapter=story.MADE_FROM_IT,
     function=sample,
     run=_run,
+    noise=lambda setting: (min(setting.options.count, KEPT), setting.config.model.latent),
     inputs=0,
 )

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ from ml_collections import ConfigDict
 
 from vae_jax.data.source import Source
 from vae_jax.inference import Model
-from vae_jax.run import open_data
 from vae_jax.studies.inputs import Inputs, as_the_net_takes_them, read_split
 
 
@@ -48,6 +47,7 @@ class Setting:
     model: Model
     config: ConfigDict
     inputs: Inputs | None
+    open_splits: Callable[[], Mapping[str, Source]]  # once, when they are first asked for
     noise: np.ndarray | None = None
 
     @property
@@ -59,10 +59,10 @@ class Setting:
         """The inputs as the net takes them, [B, H, W, C] float32 in [0, 1]."""
         return as_the_net_takes_them(self.inputs, self.config.data)
 
-    @functools.cached_property
-    def splits(self) -> dict[str, Source]:
-        """The run's data, opened when first asked for; UserError where they are not there."""
-        return open_data(self.config)
+    @property
+    def splits(self) -> Mapping[str, Source]:
+        """The run's data; UserError where they are not there."""
+        return self.open_splits()
 
     def examples(self, split: str, *, limit: int | None = None) -> Inputs:
         """The first `limit` examples of a split (None: all of them), with what is known of each in `columns`."""
@@ -75,10 +75,10 @@ class Setting:
 class Study:
     """A study: its name on the command line, its heading and chapter in the report, and what does it.
 
-    `function` is for notebooks: `function(model, ...) -> dict of arrays`; one that draws noise can take it as `noise`.
-    `run` does the same in a setting, and measures and draws it. `inputs` is the least number of inputs that it needs,
-    0 where it takes none. `check` raises UserError, before anything is computed, where the study can't be made of this
-    run or these inputs.
+    `function` is for notebooks: `function(model, ...) -> dict of arrays`; one that draws noise can take it as `noise`,
+    and `noise` here gives the shape of what it draws in a setting, None for nothing. `run` does the same in a setting,
+    and measures and draws it. `inputs` is the least number of inputs that it needs, 0 where it takes none. `check`
+    raises UserError, before anything is computed, where the study can't be made of this run or these inputs.
     """
 
     name: str
@@ -89,3 +89,9 @@ class Study:
     inputs: int = 1
     vectors: bool = False  # whether it can be made of a run on vectors
     check: Callable[[Setting], None] = lambda setting: None
+    noise: Callable[[Setting], tuple[int, ...] | None] = lambda setting: None
+
+
+def latent_noise(setting: Setting) -> tuple[int, ...]:
+    """The shape of `study.count` draws for each input's latent."""
+    return (setting.options.count, len(setting.inputs), setting.config.model.latent)

@@ -58,7 +58,7 @@ def _animation(setting, names):
     arrays = traverse(setting.model, setting.images, steps=FRAMES)
     frames = [
         grids.grid(
-            arrays["outputs"][1, :, t], COLUMNS, captions=[f"{name.split(',')[0]} = {value:.1f}" for name in names]
+            arrays["outputs"][1, :, t], COLUMNS, captions=[f"{name.split(',')[0]} {value:.1f}" for name in names]
         )
         for t, value in enumerate(arrays["values"])
     ]

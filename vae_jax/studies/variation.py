@@ -11,7 +11,7 @@ from vae_jax.report import story
 from vae_jax.studies import draws, nets
 from vae_jax.studies.classifier import check_classifier, read_judge
 from vae_jax.studies.measures import distance, diversity
-from vae_jax.studies.study import Picture, Result, Setting, Study
+from vae_jax.studies.study import Picture, Result, Setting, Study, latent_noise
 from vae_jax.study_options import numbers
 
 SHOWN = 4  # inputs
@@ -111,5 +111,6 @@ STUDY = Study(
     chapter=story.MADE_FROM_IT,
     function=variation,
     run=_run,
+    noise=latent_noise,
     check=check_classifier,
 )
