@@ -11,7 +11,7 @@ from pathlib import Path
 from ml_collections import ConfigDict, config_dict
 
 from vae_jax.errors import UserError
-from vae_jax.validation import check_net, check_values, family, get_field, net_options
+from vae_jax.validation import check_net, check_values, family, family_options, get_field, net_options
 
 # What makes a run the same run; everything else may change when it is resumed.
 IDENTITY = (
@@ -106,6 +106,12 @@ def default_config() -> ConfigDict:
                 "ema": 0.0,  # decay of the averaged parameters; 0: none
                 "accumulate": 1,  # batches a parameter update
             },
+            "pretrained": {  # what --mode=import does
+                # (source module, our module, layout): see vae_jax/pretrained/mapping.py; (): the names are ours
+                "mapping": (),
+                "architecture": "config",  # widths, depth, kernels, norms, latent: config (as it says) | file (its own)
+                "files": (),  # what was imported, filled in: each file's name and hash
+            },
             "train": {
                 "batch_size": 64,
                 "epochs": 20,
@@ -134,6 +140,20 @@ def default_config() -> ConfigDict:
                 "count": 10,  # draws for each input
                 "strength": "0.2,0.5,1",  # variation: what the noise is multiplied by
                 "center": "mean",  # variation: around the posterior's mean | a sample of it
+                "split": "test",  # postprocess: what it is measured on; tune on validation
+                "postprocess": {  # see vae_jax/images/postprocess.py
+                    "stages": "saturation,contrast,dehaze,bilateral,sharpen",  # any of these, in any order
+                    "saturation": 1.3,  # factor
+                    "contrast": 1.2,  # factor
+                    "haze": 0.95,  # share of the haze that is taken away
+                    "haze_patch": 15,  # pixels on a side of what has a dark one in a clear picture
+                    "haze_radius": 15,  # pixels, of the guided filter
+                    "bilateral_radius": 2,  # pixels
+                    "bilateral_color": 0.1,  # stddev of differences of pixels, summed over channels
+                    "bilateral_space": 2.0,  # stddev in pixels
+                    "sharpen": 0.5,  # amount
+                    "sharpen_sigma": 1.0,  # pixels
+                },
             },
             "profile": "",  # START:STOP, training steps of which a trace is written into the run folder
             "mesh": {"devices": 0},  # 0: all
@@ -223,7 +243,7 @@ def _with_options(config: ConfigDict, net: str, mirrored: Mapping) -> ConfigDict
     """Fills in the options of a net's family: as given, else as `mirrored` has them, else the family's defaults."""
     given = config.model[net].to_dict()
     given.pop("mirror", None)
-    defaults = family(given.get("family", "")).OPTIONS
+    defaults = family_options(net, given.get("family", ""))
     for name in given:
         if name != "family" and name not in defaults:
             raise UserError(_unknown(f"model.{net}.{name}", name, defaults))
@@ -236,7 +256,7 @@ def _with_options(config: ConfigDict, net: str, mirrored: Mapping) -> ConfigDict
 
 def _net_option(config: ConfigDict, net: str, name: str, value: str):
     """The value of one option of a net from the command line, of any type: `resolve` checks it."""
-    known = ("family", "mirror", *family(get_field(config, net).get("family", "")).OPTIONS)
+    known = ("family", "mirror", *family_options(net.split(".")[-1], get_field(config, net).get("family", "")))
     if name not in known:
         raise UserError(_unknown(f"{net}.{name}", name, known))
     try:

@@ -35,6 +35,11 @@ class Model:
         return self._steps.shape
 
     @property
+    def variables(self) -> Variables:
+        """Its parameters and statistics."""
+        return self._variables
+
+    @property
     def mesh(self) -> Mesh:
         """The devices that it computes on."""
         return self._steps.mesh

@@ -60,7 +60,10 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """What a run folder says of its run: the name, the config, the shape of an example, the sizes of the splits."""
+    """What a run folder says of its run: the name, the config, the shape of an example, the sizes of the splits.
+
+    `data` is empty where the weights were imported, for which the data need not be there.
+    """
 
     name: str
     config: ConfigDict
@@ -129,7 +132,7 @@ def check_same_run(run: Run) -> None:
     resolve(saved.config)
     changed = differences(run.config, saved.config)
     sizes = _split_sizes(run.splits)
-    if (run.steps.shape, sizes) != (saved.shape, saved.data):
+    if run.steps.shape != saved.shape or (saved.data and sizes != saved.data):
         changed.append(f"the data: {saved.data} examples of {saved.shape} → {sizes} of {run.steps.shape}")
     if changed:
         raise UserError(
@@ -139,29 +142,34 @@ def check_same_run(run: Run) -> None:
 
 
 def write_config(run: Run, command: str) -> None:
-    """Writes config.json: the resolved config, the versions, the commit of the working folder, and the commands.
+    """Writes config.json: the resolved config, the versions, the commit of the working folder, and the commands."""
+    write_record(
+        run.workdir,
+        Record(run.name, run.given, run.steps.shape, _split_sizes(run.splits)),
+        mesh=run.mesh,
+        command=command,
+    )
 
-    A resumed run keeps the command that began it and adds its own.
-    """
-    path = run.workdir / "config.json"
+
+def write_record(workdir: Path, run: Record, *, mesh: Mesh, command: str) -> None:
+    """Writes config.json. A resumed run keeps the command that began it and adds its own."""
+    path = workdir / "config.json"
     commands = json.loads(path.read_text(encoding="utf-8"))["commands"] if path.exists() else []
     record = {
         "name": run.name,
-        "config": run.given.to_dict(),
+        "config": run.config.to_dict(),
         "command": [*commands, command][0],
         "commands": [*commands, command],
         "versions": _versions(),
         "git": _git_commit(),
-        "shape": list(run.steps.shape),
-        "data": _split_sizes(run.splits),
-        "devices": [str(device.device_kind) for device in run.mesh.devices.flat],
+        "shape": list(run.shape),
+        "data": run.data,
+        "devices": [str(device.device_kind) for device in mesh.devices.flat],
     }
     try:
         write_json(path, record)
     except OSError as error:
-        raise UserError(
-            f"--workdir is {str(run.workdir)!r}, where no run can be written ({error.strerror})."
-        ) from error
+        raise UserError(f"--workdir is {str(workdir)!r}, where no run can be written ({error.strerror}).") from error
 
 
 def write_json(path: Path, record: dict) -> None:
@@ -231,7 +239,7 @@ def _update(config: ConfigDict, saved: dict) -> None:
 def _tuples(value):
     if isinstance(value, dict):
         return {name: _tuples(entry) for name, entry in value.items()}
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(_tuples(entry) for entry in value) if isinstance(value, list) else value
 
 
 def _git_commit() -> str | None:

@@ -19,6 +19,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "identity": lambda x: x,
 }
 NORMS = ("none", "batch", "layer")
+LAST_LAYERS = ("plain", "activated")  # of decoders
 
 Pair = tuple[int, int]
 
