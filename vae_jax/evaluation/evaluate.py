@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from vae_jax.evaluation.figures import figure
 from vae_jax.evaluation.held_out import evaluation_variables, over_split
@@ -38,6 +39,7 @@ RANGE_NOTE = (
     "decoder can't come there (has it an activation before its last one?) and all pictures have a cast, or it is "
     "hardly trained."
 )
+TRAINED_ON_NOTE = "The net was trained on these examples: no figure here is a held-out one."
 BINARIZATION_NOTES = {
     "dynamic": "Held-out images are one seeded Bernoulli draw, which is what published figures are for.",
     "threshold": "Images are thresholded at 0.5: such figures don't compare with those on Bernoulli draws.",
@@ -87,12 +89,13 @@ def evaluate(run: Run, state: TrainState, *, split: str, checkpoint: str) -> dic
     meta = {
         **run.study_record(step=int(state.step), checkpoint=checkpoint, seed=config.seed),
         "split": split,
+        "held_out": held_out(run.config, split),
         "examples": len(source),
         "headline": headline,
         "figures": figures,
         "active_units": int((latent_mean.var(axis=0) > ACTIVE_VARIANCE).sum()),
         "latent": config.model.latent,
-        "notes": [*_notes(run), *warnings],
+        "notes": [*_notes(run, split), *warnings],
         "warnings": warnings,
     }
     _write(run, meta, variables, source, kl_per_dimension)
@@ -151,11 +154,17 @@ def _write(run: Run, meta: dict, variables: Variables, source, kl_per_dimension:
     write_json(folder / "meta.json", meta)
 
 
-def _notes(run: Run) -> list[str]:
+def held_out(config: ConfigDict, split: str) -> bool:
+    """Whether nothing of `split` is trained on."""
+    return split != "train" and config.data.train_on != "all"
+
+
+def _notes(run: Run, split: str) -> list[str]:
     data = run.config.data
     weighted = "" if data.corrupt.weight == 1 else WEIGHT_NOTE.format(data.corrupt.weight)
     bound = weighted or NOTES[run.steps.bound]
-    notes = (bound, BINARIZATION_NOTES[data.binarization], CORRUPTION_NOTES[data.corrupt.kind])
+    trained_on = "" if held_out(run.config, split) else TRAINED_ON_NOTE
+    notes = (trained_on, bound, BINARIZATION_NOTES[data.binarization], CORRUPTION_NOTES[data.corrupt.kind])
     return [note for note in notes if note]
 
 
@@ -168,6 +177,7 @@ def _figure(name: str, values: np.ndarray) -> dict:
         "mse": ("Mean squared error per pixel", ""),
         "psnr": ("PSNR", "dB"),
         "ssim": ("SSIM", ""),
+        "detail": ("Power above half the Nyquist frequency, share of the original's", ""),
         **{bound: (text, "nats") for bound, text in BOUND_LABELS.items()},
     }[name]
     return figure(values, label, unit)

@@ -12,7 +12,17 @@ from flax import nnx
 
 from vae_jax.errors import UserError
 from vae_jax.nn.convolution_layers import Conv, ConvTranspose
-from vae_jax.nn.layers import ACTIVATIONS, DenseStack, Stride, normalisation, stride_path
+from vae_jax.nn.layers import (
+    ACTIVATIONS,
+    DECODER_OPTIONS,  # noqa: F401 - this family's, too
+    DenseStack,
+    Stride,
+    check_pictures,
+    decoder_options,
+    mirrored,
+    normalisation,
+    stride_path,
+)
 
 OPTIONS = {
     "channels": (32, 64),
@@ -23,26 +33,11 @@ OPTIONS = {
     "norm": "none",
     "activation": "relu",
 }
-# Of decoders alone: those of imported nets end, and begin, in other ways than ours.
-DECODER_OPTIONS = {
-    "dense_activation": "same",  # after the dense layers: same (as activation) | another
-    "last_layer": "plain",  # plain | activated (normalised and activated like the others)
-}
-LISTS = ("channels", "kernel", "stride", "padding", "dense")
-
-
-def mirrored(options: Mapping) -> dict:
-    """The decoder options that undo an encoder of these options."""
-    return {
-        name: tuple(reversed(value)) if name in LISTS and isinstance(value, tuple) else value
-        for name, value in options.items()
-    }
 
 
 def check(options: Mapping, shape: tuple[int, ...], *, field: str) -> None:
     """Raises UserError where the convolutions don't fit images of `shape` (H, W, C)."""
-    if len(shape) != 3:
-        raise UserError(f"{field}.family is 'conv', but the data are vectors of {shape[0]}; use family='mlp'.")
+    check_pictures("conv", shape, field=field)
     _path(shape, options, field=field)
 
 
@@ -102,17 +97,17 @@ class Decoder(nnx.Module):
         out_dtype: jnp.dtype | None = None,
         rngs: nnx.Rngs,
     ):
-        options = {**DECODER_OPTIONS, **options}
+        options = decoder_options(options)
         path = _path(shape, mirrored(options), field="model.decoder")[::-1]
         norm, channels = options["norm"], (*options["channels"], shape[-1])
         self.activation, self.remat = ACTIVATIONS[options["activation"]], False
         self.start = (*path[0].inner, channels[0])
         height, width = path[0].inner
-        plain, after_dense = options["last_layer"] == "plain", options["dense_activation"]
+        plain = options["last_layer"] == "plain"
         self.dense = DenseStack(
             latent,
             (*options["dense"], height * width * channels[0]),
-            activation=options["activation"] if after_dense == "same" else after_dense,
+            activation=options["dense_activation"],
             dtype=dtype,
             rngs=rngs,
         )
