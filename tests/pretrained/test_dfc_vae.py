@@ -2,12 +2,9 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-import vae_jax
 from vae_jax.config import load_file
-from vae_jax.importing import import_weights
 
 torch = pytest.importorskip("torch")
 CONFIG = Path(__file__).parents[2] / "configs" / "pretrained" / "dfc_vae.py"
@@ -47,18 +44,7 @@ def _random_norm(width):
     return norm
 
 
-def test_the_imported_net_gives_what_pytorch_gives(tmp_path):
+def test_the_imported_net_gives_what_pytorch_gives(gives_what_pytorch_gives):
     torch.manual_seed(0)
     net = Net(7).eval()
-    torch.save(net.state_dict(), tmp_path / "dfc.pt")
-    config = load_file(f"{CONFIG}:7")
-    import_weights(tmp_path / "run", "test", config, [str(tmp_path / "dfc.pt")], partial=False, command="")
-    model = vae_jax.load(tmp_path / "run")
-    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
-    with torch.no_grad():
-        mean, log_variance = net.encode(torch.from_numpy(images).permute(0, 3, 1, 2) / 255)
-        decoded = net.decode(mean).permute(0, 2, 3, 1)
-    posterior = model.encode(images)
-    np.testing.assert_allclose(posterior.mean, mean, atol=1e-4)
-    np.testing.assert_allclose(posterior.log_variance, log_variance, atol=1e-4)
-    np.testing.assert_allclose(model.decode(mean.numpy()), decoded, atol=1e-4)
+    gives_what_pytorch_gives(net, load_file(f"{CONFIG}:7"))

@@ -1,12 +1,9 @@
 """The README's example: a PyTorch net with a residual block, which is none of ours, by one new family and a mapping."""
 
-import numpy as np
 import pytest
 
-import vae_jax
 from vae_jax import nn
 from vae_jax.config import default_config
-from vae_jax.importing import import_weights
 
 torch = pytest.importorskip("torch")
 
@@ -101,26 +98,16 @@ class Net(torch.nn.Module):
         return torch.sigmoid(self.dec["out"](self.dec["res"](self.from_z(z).view(-1, 8, 6, 5))))
 
 
-def test_a_net_with_a_residual_block_gives_what_pytorch_gives(tmp_path, monkeypatch):
+def test_a_net_with_a_residual_block_gives_what_pytorch_gives(gives_what_pytorch_gives, tmp_path, monkeypatch):
     (tmp_path / "families").mkdir()
     (tmp_path / "families" / "my_residual.py").write_text(FAMILY)
     monkeypatch.setattr(nn, "__path__", [*nn.__path__, str(tmp_path / "families")])
     torch.manual_seed(0)
     net = Net().eval()
-    torch.save(net.state_dict(), tmp_path / "net.pt")
     config = default_config()
     config.data.update(image_size=(12, 10), channels=3)
     config.model.encoder = dict(family="my_residual")
     config.model.decoder = dict(family="my_residual")
     config.model.latent = 4
     config.pretrained.mapping = MAPPING
-    import_weights(tmp_path / "run", "test", config, [str(tmp_path / "net.pt")], partial=False, command="")
-    model = vae_jax.load(tmp_path / "run")
-    images = np.random.default_rng(0).integers(0, 256, (2, 12, 10, 3), dtype=np.uint8)
-    with torch.no_grad():
-        mean, log_variance = net.encode(torch.from_numpy(images).permute(0, 3, 1, 2) / 255)
-        decoded = net.decode(mean).permute(0, 2, 3, 1)
-    posterior = model.encode(images)
-    np.testing.assert_allclose(posterior.mean, mean, atol=1e-4)
-    np.testing.assert_allclose(posterior.log_variance, log_variance, atol=1e-4)
-    np.testing.assert_allclose(model.decode(mean.numpy()), decoded, atol=1e-4)
+    gives_what_pytorch_gives(net, config)

@@ -30,7 +30,6 @@ def read_architecture(config: ConfigDict, rules: Sequence[Rule], tensors: Tensor
             norms = _below(weights, f"{name}.norms.", some=False)
             net.norm = "batch" if norms else "none"
         decoder = config.model.decoder
-        decoder.pop("mirror", None)
         decoder.dense = decoder.dense[:-1]  # the last one makes the map that the convolutions begin with
         if norms:
             decoder.last_layer = "activated" if len(norms) == len(convs) else "plain"
