@@ -14,7 +14,7 @@ ROOT = Path(vae_jax.__file__).parent
 
 # From the bottom up. A module imports only from lines below its own, or from its own package.
 LAYERS = (
-    ("errors", "rng", "progress", "axis", "disk"),
+    ("errors", "rng", "flags", "progress", "axis", "disk"),
     ("distributions", "nn", "mesh", "checkpoint", "writer", "images", "state", "optimizer", "profiling", "compilation"),
     ("data", "models", "pretrained"),
     ("objectives", "study_options"),
@@ -25,8 +25,8 @@ LAYERS = (
     ("run",),
     ("replicas",),
     ("evaluation",),
-    ("report", "inference"),
-    ("studies",),
+    ("report", "inference", "importing"),
+    ("studies", "exporting"),
     ("recording",),
     ("train",),
     ("commands",),

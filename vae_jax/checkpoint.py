@@ -89,7 +89,7 @@ class Checkpoints:
         if step in self.steps():
             return
         evaluated = held_out_loss is not None and math.isfinite(held_out_loss)
-        named = _named(tree)
+        named = named_leaves(tree)
         sums = {name: _checksum(leaf) for name, leaf in jax.device_get(named).items()}
         self._checkpointer.save_async(
             step,
@@ -108,11 +108,11 @@ class Checkpoints:
         candidates = self._candidates(which)
         for step in candidates:
             try:
-                named = self._load(step, _named(abstract))
+                named = self._load(step, named_leaves(abstract))
             except Exception as error:  # whatever a broken file raises; what it was is said
                 self._say(f"checkpoint {step} can't be used: {_first_line(error)}")
                 continue
-            return Restored(_unnamed(named, abstract), step)
+            return Restored(with_leaves(named, abstract), step)
         raise UserError(
             f"None of the checkpoints {', '.join(map(str, candidates))} can be read as this run's model; name another "
             f"with --checkpoint=STEP, or train again in another --workdir."
@@ -180,14 +180,15 @@ def _always():
     return ocp.training.save_decision_policies.FixedIntervalPolicy(1)
 
 
-def _named(tree: Any) -> dict[str, Any]:
+def named_leaves(tree: Any) -> dict[str, Any]:
     """The leaves under their paths, as in "variables.params.encoder.convs.0.kernel"."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 
-def _unnamed(named: dict[str, Any], abstract: Any) -> Any:
-    return jax.tree.unflatten(jax.tree.structure(abstract), [named[name] for name in _named(abstract)])
+def with_leaves(named: dict[str, Any], abstract: Any) -> Any:
+    """The tree shaped as `abstract` whose leaves have these names."""
+    return jax.tree.unflatten(jax.tree.structure(abstract), [named[name] for name in named_leaves(abstract)])
 
 
 def _checksum(leaf: np.ndarray) -> int:

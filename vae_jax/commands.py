@@ -1,11 +1,12 @@
 """What the modes of the command line do, in the order that a run folder needs."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from vae_jax import exporting
 from vae_jax.checkpoint import Checkpoints
 from vae_jax.compilation import use_compilation_cache
 from vae_jax.config import differences, resolve
@@ -14,6 +15,8 @@ from vae_jax.errors import UserError
 from vae_jax.evaluation.evaluate import evaluate as evaluate_split
 from vae_jax.evaluation.held_out import evaluation_variables
 from vae_jax.evaluation.sampling import sample as sample_prior
+from vae_jax.importing import import_weights
+from vae_jax.inference import load_model
 from vae_jax.mesh import make_mesh
 from vae_jax.progress import say
 from vae_jax.replicas import Group, open_group, replica_values
@@ -84,6 +87,22 @@ def study(workdir: Path, config: ConfigDict, asked: Asked, *, checkpoint: str, c
     for folder in [workdir / replica for replica in replica_values(saved.config)] or [workdir]:
         run_studies(asked, folder, config, made=Made(checkpoint, command))
     report(workdir)
+
+
+def import_(
+    workdir: Path, name: str, config: ConfigDict, weights: Sequence[str], *, partial: bool, command: str
+) -> None:
+    """Makes a run of weight files of another framework, and its report; see `import_weights`."""
+    use_compilation_cache()
+    import_weights(workdir, name, config, weights, partial=partial, command=command)
+    report(workdir)
+
+
+def export(workdir: Path, *, kind: str, checkpoint: str) -> None:
+    """Writes the model of a checkpoint, of every replica, for others; see `exporting.export`."""
+    for folder in [workdir / replica for replica in replica_values(saved_record(workdir).config)] or [workdir]:
+        for path in exporting.export(load_model(folder, checkpoint=checkpoint), folder, kind=kind):
+            print(path)
 
 
 def data(workdir: Path, name: str, config: ConfigDict) -> None:
@@ -171,3 +190,5 @@ def _print_figures(run: Run, meta: dict) -> None:
         figure = meta["figures"][name]
         mean, stderr = plus_minus(figure["mean"], figure["stderr"])
         print(f"  {figure['label']}: {mean} ± {stderr} {figure['unit']}".rstrip())
+    for warning in meta["warnings"]:
+        print(f"  {warning}")

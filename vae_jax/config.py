@@ -13,7 +13,7 @@ from ml_collections import ConfigDict, config_dict
 from vae_jax.errors import UserError
 from vae_jax.nn.layers import check_choice, mirrored
 from vae_jax.study_options import STUDY
-from vae_jax.validation import check_net, check_values, family, get_field, net_options
+from vae_jax.validation import check_net, check_values, family_options, get_field, net_options
 
 # What makes a run the same run; everything else may change when it is resumed.
 IDENTITY = (
@@ -121,14 +121,18 @@ def default_config() -> ConfigDict:
                 "ema": 0.0,  # decay of the averaged parameters; 0: none
                 "accumulate": 1,  # batches a parameter update
             },
+            "pretrained": {  # what --mode=import does
+                # (source module, our module, layout): see vae_jax/pretrained/mapping.py; (): the names are ours
+                "mapping": (),
+                "architecture": "config",  # widths, depth, kernels, norms, latent: config (as it says) | file (its own)
+                "files": (),  # what was imported, filled in: each file's name and hash
+            },
             "train": {
                 "batch_size": 64,
                 "epochs": 20,
                 "steps": config_dict.placeholder(int),  # instead of epochs
                 "steps_per_call": 8,  # K, steps in one compiled call
-                "log_every": config_dict.placeholder(
-                    int
-                ),  # steps; default: about an epoch, at most 100, at most a tenth of all
+                "log_every": config_dict.placeholder(int),  # steps; default: an epoch, at most 100 or a tenth of all
                 "eval_every": config_dict.placeholder(int),  # steps; default: about an epoch, at least 100
                 "checkpoint_every": config_dict.placeholder(int),  # steps; default: as eval_every
                 # Many runs in one program: the values that replica 0, 1, ... has in the place of the config's one.
@@ -250,7 +254,7 @@ def _with_options(config: ConfigDict, net: str, undoing: Mapping) -> ConfigDict:
     """Fills in the options of a net's family: as given, else as `undoing` has them, else the family's defaults."""
     given = config.model[net].to_dict()
     given.pop("mirror", None)
-    defaults = family(given.get("family", "")).OPTIONS
+    defaults = family_options(net, given.get("family", ""))
     for name in given:
         if name != "family" and name not in defaults:
             raise UserError(_unknown(f"model.{net}.{name}", name, defaults))
@@ -263,7 +267,7 @@ def _with_options(config: ConfigDict, net: str, undoing: Mapping) -> ConfigDict:
 
 def _net_option(config: ConfigDict, net: str, name: str, value: str):
     """The value of one option of a net from the command line, of any type: `resolve` checks it."""
-    known = ("family", "mirror", *family(get_field(config, net).get("family", "")).OPTIONS)
+    known = ("family", "mirror", *family_options(net.split(".")[-1], get_field(config, net).get("family", "")))
     if name not in known:
         raise UserError(_unknown(f"{net}.{name}", name, known))
     try:

@@ -34,6 +34,11 @@ class Loaded:
         return self._steps.shape
 
     @property
+    def variables(self) -> Variables:
+        """Its parameters and statistics."""
+        return self._variables
+
+    @property
     def mesh(self) -> Mesh:
         """The devices that it computes on."""
         return self._steps.mesh

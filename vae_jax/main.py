@@ -9,33 +9,7 @@ from pathlib import Path
 from absl import flags
 
 from vae_jax.errors import DivergedError, UserError
-
-MODES = ("train", "eval", "sample", "study", "report", "data")
-USAGE = """Train, evaluate, sample and report variational autoencoders.
-
-  python -m vae_jax.main --config=configs/digits.py [--workdir=runs/digits] [--config.model.latent=16 ...]
-  python -m vae_jax.main --mode=data --config=configs/digits.py    # look at the data before anything is trained
-  python -m vae_jax.main --mode=eval|sample|report --workdir=runs/digits [--config.sample.count=100 ...]
-  python -m vae_jax.main --mode=study --study=variation,cycle --workdir=runs/digits --input=face.jpg
-"""
-
-FLAGS = flags.FLAGS
-flags.DEFINE_string("config", None, "A config file, or file.py:argument; without it, the run folder's own config.")
-flags.DEFINE_string("workdir", None, "The run folder; default runs/<config name>. A run that is there is resumed.")
-flags.DEFINE_enum(
-    "mode",
-    "train",
-    MODES,
-    "train: train, then evaluate, sample and report. data: look at what would be trained on. The others do their part.",
-)
-flags.DEFINE_string("checkpoint", "newest", "What to evaluate or sample: newest, best or a step.")
-flags.DEFINE_string("study", None, "Names of studies with commas between, or all; see vae_jax/studies.")
-flags.DEFINE_string(
-    "input", None, "What studies look at: pictures, a folder, or examples as test:17,42; default test:0-7."
-)
-flags.DEFINE_string("noise", None, "The arrays.npz of a study, whose noise (and inputs) it is to use again.")
-flags.DEFINE_enum("align", None, ("face",), "face: frame the largest face of each --input picture as CelebA does.")
-flags.DEFINE_enum("split", "test", ("train", "validation", "test"), "What to evaluate on.")
+from vae_jax.flags import FLAGS, USAGE
 
 
 def main() -> None:
@@ -82,6 +56,10 @@ def _run(overrides: list[str]) -> None:
     elif FLAGS.mode == "study":
         asked = commands.Asked(FLAGS.study, FLAGS.input, FLAGS.noise, FLAGS.align == "face")
         commands.study(workdir, experiment, asked, checkpoint=FLAGS.checkpoint, command=command)
+    elif FLAGS.mode == "import":
+        commands.import_(workdir, name, experiment, FLAGS.weights, partial=FLAGS.partial, command=command)
+    elif FLAGS.mode == "export":
+        commands.export(workdir, kind=FLAGS.format, checkpoint=FLAGS.checkpoint)
     elif FLAGS.mode == "data":
         commands.data(workdir, name, experiment)
     else:

@@ -75,16 +75,17 @@ class Run:
 class Record:
     """What a run folder says of its run: the name, the config, the shape of an example, the splits.
 
-    `data` has the size of each split, `content` a number that changes with its images. `conditions` are those of the
-    training examples, for a conditional model.
+    `data` has the size of each split, `content` a number that changes with its images; both are empty where the
+    weights were imported, for which the data need not be there. `conditions` are those of the training examples, for a
+    conditional model.
     """
 
     name: str
     config: ConfigDict
     shape: tuple[int, ...]
-    data: dict[str, int]
-    content: dict[str, int]
-    conditions: Conditions | None
+    data: dict[str, int] = dataclasses.field(default_factory=dict)
+    content: dict[str, int] = dataclasses.field(default_factory=dict)
+    conditions: Conditions | None = None
 
 
 def made_with(config: ConfigDict, mesh: Mesh, *, step: int, checkpoint: str, seed: int) -> dict:
@@ -162,44 +163,47 @@ def check_same_run(run: Run) -> None:
     resolve(saved.config)
     changed = differences(run.config, saved.config)
     sizes = _split_sizes(run.splits)
-    if (run.steps.shape, sizes) != (saved.shape, saved.data):
+    if run.steps.shape != saved.shape or (saved.data and sizes != saved.data):
         changed.append(f"the data: {_counted(saved.data, saved.shape)} → {_counted(sizes, run.steps.shape)}")
     if changed:
         raise UserError(
             f"{run.workdir} holds a run that differs in {'; '.join(changed)}; name another --workdir, or take these "
             f"fields back to resume it."
         )
-    others = [name for name, content in _contents(run.splits).items() if content != saved.content[name]]
+    others = [name for name, content in _contents(run.splits).items() if saved.content.get(name, content) != content]
     if others:
         say(f"{run.workdir}: the run began with other examples of the split {' and '.join(others)} than there are now")
 
 
 def write_config(run: Run, command: str) -> None:
-    """Writes config.json: the resolved config, the versions, the commit of the working folder, and the commands.
+    """Writes config.json: the resolved config, the versions, the commit of the working folder, and the commands."""
+    record = Record(
+        run.name, run.given, run.steps.shape, _split_sizes(run.splits), _contents(run.splits), run.conditions
+    )
+    write_record(run.workdir, record, mesh=run.mesh, command=command)
 
-    A resumed run keeps the command that began it and adds its own.
-    """
-    path = run.workdir / "config.json"
+
+def write_record(workdir: Path, run: Record, *, mesh: Mesh, command: str) -> None:
+    """Writes config.json. A resumed run keeps the command that began it and adds its own."""
+    path = workdir / "config.json"
     commands = json.loads(path.read_text(encoding="utf-8"))["commands"] if path.exists() else []
     record = {
         "name": run.name,
-        "config": run.given.to_dict(),
+        "config": run.config.to_dict(),
         "command": [*commands, command][0],
         "commands": [*commands, command],
         "versions": _versions(),
         "git": _git_commit(),
-        "shape": list(run.steps.shape),
-        "data": _split_sizes(run.splits),
-        "content": _contents(run.splits),
+        "shape": list(run.shape),
+        "data": run.data,
+        "content": run.content,
         "conditions": run.conditions and run.conditions.as_lists(),
-        "devices": [str(device.device_kind) for device in run.mesh.devices.flat],
+        "devices": [str(device.device_kind) for device in mesh.devices.flat],
     }
     try:
         write_json(path, record)
     except OSError as error:
-        raise UserError(
-            f"--workdir is {str(run.workdir)!r}, where no run can be written ({error.strerror})."
-        ) from error
+        raise UserError(f"--workdir is {str(workdir)!r}, where no run can be written ({error.strerror}).") from error
 
 
 def write_json(path: Path, record: dict) -> None:
@@ -284,7 +288,7 @@ def _update(config: ConfigDict, saved: dict) -> None:
 def _tuples(value):
     if isinstance(value, dict):
         return {name: _tuples(entry) for name, entry in value.items()}
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(_tuples(entry) for entry in value) if isinstance(value, list) else value
 
 
 def _git_commit() -> str | None:

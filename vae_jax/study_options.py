@@ -23,8 +23,36 @@ STUDY = {
     "classifier": "",  # variation, attributes: the run folder of a classifier of attributes
     "runs": "",  # compare: run folders with commas between
     "mask": "lower",  # inpaint: see vae_jax/studies/masks.py
+    "split": "test",  # postprocess: what it is measured on; tune on validation
+    "postprocess": {  # see vae_jax/images/postprocess.py
+        "stages": "saturation,contrast,dehaze,bilateral,sharpen",  # any of these, in any order
+        "saturation": 1.3,  # factor
+        "contrast": 1.2,  # factor
+        "haze": 0.95,  # share of the haze that is taken away
+        "haze_patch": 15,  # pixels on a side of what has a dark one in a clear picture
+        "haze_radius": 15,  # pixels, of the guided filter
+        "bilateral_radius": 2,  # pixels
+        "bilateral_color": 0.1,  # stddev of differences of pixels, summed over channels
+        "bilateral_space": 2.0,  # stddev in pixels
+        "sharpen": 0.5,  # amount
+        "sharpen_sigma": 1.0,  # pixels
+    },
 }
 LATENTS = ("mean", "sample")  # of an input
+SPLITS = ("train", "validation", "test")
+STAGES = ("saturation", "contrast", "dehaze", "bilateral", "sharpen")  # of postprocess
+LEAST = {  # of its parameters
+    "saturation": 0,
+    "contrast": 0,
+    "haze": 0,
+    "haze_patch": 1,
+    "haze_radius": 1,
+    "bilateral_radius": 1,
+    "bilateral_color": 1e-3,
+    "bilateral_space": 1e-3,
+    "sharpen": 0,
+    "sharpen_sigma": 0.1,
+}
 
 
 def check_study(study: ConfigDict) -> None:
@@ -32,6 +60,20 @@ def check_study(study: ConfigDict) -> None:
     check_choice("study.z", study.z, LATENTS)
     numbers("study.strength", study.strength, least=0)
     numbers("study.temperature", study.temperature, least=0)
+    check_choice("study.split", study.split, SPLITS)
+    stage_names(study.postprocess.stages)
+    for name, least in LEAST.items():
+        value = study.postprocess[name]
+        if not least <= value < math.inf:
+            raise UserError(f"study.postprocess.{name} is {value}; it must be {least} or more.")
+
+
+def stage_names(text: str) -> tuple[str, ...]:
+    """The stages of study.postprocess.stages, as "dehaze,sharpen"."""
+    names = tuple(name.strip() for name in text.split(","))
+    for name in names:
+        check_choice("a stage of study.postprocess.stages", name, STAGES)
+    return names
 
 
 def numbers(field: str, text: str, *, least: float = -math.inf) -> tuple[float, ...]:

@@ -17,7 +17,7 @@ from vae_jax.data.transforms import BINARIZATIONS
 from vae_jax.distributions import LOG_STDDEV_FLOOR
 from vae_jax.errors import UserError
 from vae_jax.nn.convolution_layers import LOWERINGS
-from vae_jax.nn.layers import ACTIVATIONS, NORMS, check_choice, mirrored
+from vae_jax.nn.layers import ACTIVATIONS, LAST_LAYERS, NORMS, check_choice, mirrored
 from vae_jax.nn.vgg import LAYERS, WHERE_TO_GET_IT
 from vae_jax.study_options import check_study
 
@@ -38,6 +38,9 @@ def check_net(net: str, options: Mapping) -> None:
         raise UserError(f"{net}.family is {options['family']!r}, which is for decoders only; take another, as 'conv'.")
     check_choice(f"{net}.activation", options["activation"], tuple(ACTIVATIONS))
     check_choice(f"{net}.norm", options["norm"], NORMS)
+    if "last_layer" in options:
+        check_choice(f"{net}.last_layer", options["last_layer"], LAST_LAYERS)
+        check_choice(f"{net}.dense_activation", options["dense_activation"], ("same", *ACTIVATIONS))
     for name in ("widths", "channels", "dense"):
         if name in options and not _sizes(options[name]):
             raise UserError(f"{net}.{name} is {options[name]!r}; it must be a tuple of positive integers, as (32, 64).")
@@ -72,6 +75,12 @@ def family(name: str):
     return families[name]
 
 
+def family_options(net: str, name: str) -> dict:
+    """The options, with their defaults, of the family `name` as the "encoder" or the "decoder"."""
+    module = family(name)
+    return {**module.OPTIONS, **(getattr(module, "DECODER_OPTIONS", {}) if net == "decoder" else {})}
+
+
 def net_options(net: ConfigDict) -> dict:
     """The options of an encoder or decoder, without the name of its family."""
     return {name: value for name, value in net.to_dict().items() if name != "family"}
@@ -89,6 +98,7 @@ def _check_choices(config: ConfigDict) -> None:
         "model.output": ("sigmoid", "identity"),
         "optimizer.name": ("adam", "adamw", "sgd"),
         "optimizer.schedule": ("constant", "cosine"),
+        "pretrained.architecture": ("config", "file"),
         "train.replica_axis": AXES,
         "dtype": ("float32", "bfloat16"),
         "convolution": ("auto", *LOWERINGS),

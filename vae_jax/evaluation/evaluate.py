@@ -14,8 +14,10 @@ from vae_jax.run import Run, write_json
 from vae_jax.state import TrainState, Variables
 
 ACTIVE_VARIANCE = 0.01  # of the posterior mean over the data: what makes a latent dimension active
+UNREACHED = 0.1  # of the images' range, beyond which a decoder that never comes there is told of
 SHOWN = 32
 COLUMNS = 8
+RANGES = ("reconstruction_low", "reconstruction_high", "image_low", "image_high")
 
 BOUND_LABELS = {
     objective.ELBO: "ELBO",
@@ -35,6 +37,11 @@ CORRUPTION_NOTES = {
 OBJECTIVE_NOTE = "The objective weighs the reconstruction or has a perceptual term: its sum is a loss and no ELBO."
 CONDITION_NOTE = "The model is told {} of each picture: bounds and likelihoods are of pictures given these."
 WEIGHT_NOTE = "A masked pixel counts {} times in the reconstruction, so the sum is a loss and there is no ELBO."
+RANGE_NOTE = (
+    "No reconstructed pixel lies below {:.3f} or above {:.3f}, though the images run from {:.3f} to {:.3f}: either the "
+    "decoder can't come there (has it an activation before its last one?) and all pictures have a cast, or it is "
+    "hardly trained."
+)
 TRAINED_ON_NOTE = "The net was trained on these examples: no figure here is a held-out one."
 BINARIZATION_NOTES = {
     "dynamic": "Held-out images are one seeded Bernoulli draw, which is what published figures are for.",
@@ -70,6 +77,7 @@ def evaluate(run: Run, state: TrainState, *, split: str, checkpoint: str) -> dic
     values |= over_split(_reconstruction_metrics(run, variables), source, **options)
     kl_per_dimension = values.pop("kl_per_dimension", None)
     latent_mean = values.pop("latent_mean")
+    warnings = _range_warnings({name: values.pop(name) for name in RANGES if name in values})
     figures = {name: _figure(name, value) for name, value in values.items()}
     if config.eval.importance_samples:
         nll = over_split(
@@ -92,7 +100,8 @@ def evaluate(run: Run, state: TrainState, *, split: str, checkpoint: str) -> dic
         "figures": figures,
         "active_units": int((latent_mean.var(axis=0) > ACTIVE_VARIANCE).sum()),
         "latent": config.model.latent,
-        "notes": _notes(run, split),
+        "notes": [*_notes(run, split), *warnings],
+        "warnings": warnings,
     }
     _write(run, meta, variables, source, kl_per_dimension)
     return meta
@@ -110,13 +119,33 @@ def reconstruction_grid(run: Run, variables: Variables, split: str, *, count: in
 
 
 def _reconstruction_metrics(run: Run, variables: Variables):
-    measure = jax.jit(image_metrics)
+    measure = jax.jit(lambda x, reconstruction: image_metrics(x, reconstruction) | _ranges(x, reconstruction))
 
     def metrics(batch):
         pictures = run.steps.reconstruct(variables, batch)
         return measure(pictures["originals"], pictures["reconstructions"])
 
     return metrics
+
+
+def _ranges(x: jax.Array, reconstruction: jax.Array) -> dict[str, jax.Array]:
+    """The lowest and the highest value of each picture [B, H, W, C] and of its reconstruction: [B] each."""
+    if x.ndim != 4:
+        return {}
+    axes = (1, 2, 3)
+    values = (reconstruction.min(axes), reconstruction.max(axes), x.min(axes), x.max(axes))
+    return dict(zip(RANGES, values, strict=True))
+
+
+def _range_warnings(ranges: dict[str, np.ndarray]) -> list[str]:
+    """A sentence where the reconstructions stay away from an end of the images' range."""
+    if not ranges:
+        return []
+    low, high, x_low, x_high = (
+        float(values.min() if "low" in name else values.max()) for name, values in ranges.items()
+    )
+    far = UNREACHED * (x_high - x_low)
+    return [RANGE_NOTE.format(low, high, x_low, x_high)] if low - x_low > far or x_high - high > far else []
 
 
 def _write(run: Run, meta: dict, variables: Variables, source, kl_per_dimension: np.ndarray | None) -> None:

@@ -21,6 +21,12 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 NORMS = ("none", "batch", "layer", "group")
 GROUPS = 8  # of channels, at most (Wu & He, 2018)
+# What decoders have besides the options of their families: those of imported nets begin and end in other ways.
+DECODER_OPTIONS = {
+    "dense_activation": "same",  # after the dense layers: same (as activation) | another
+    "last_layer": "plain",  # plain | activated (normalised and activated like the others)
+}
+LAST_LAYERS = ("plain", "activated")
 
 Pair = tuple[int, int]
 
@@ -140,6 +146,14 @@ def halvings(image_size: Pair, layers: int, *, field: str) -> tuple[Stride, ...]
 def mirrored(options: Mapping) -> dict:
     """The decoder options that undo an encoder of these options: tuples, one entry a layer, are turned round."""
     return {name: tuple(reversed(value)) if isinstance(value, tuple) else value for name, value in options.items()}
+
+
+def decoder_options(options: Mapping) -> dict:
+    """A decoder's options with those of DECODER_OPTIONS that are not given, and dense_activation spelled out."""
+    options = {**DECODER_OPTIONS, **options}
+    if options["dense_activation"] == "same":
+        options["dense_activation"] = options["activation"]
+    return options
 
 
 def run_block(block: nnx.Module, h: jax.Array) -> jax.Array:

@@ -11,9 +11,18 @@ import jax.numpy as jnp
 from flax import nnx
 
 from vae_jax.nn.convolution_layers import UpsampledConv
-from vae_jax.nn.layers import ACTIVATIONS, DenseStack, check_pictures, halvings, normalisation, run_block
+from vae_jax.nn.layers import (
+    ACTIVATIONS,
+    DECODER_OPTIONS,
+    DenseStack,
+    check_pictures,
+    decoder_options,
+    halvings,
+    normalisation,
+    run_block,
+)
 
-OPTIONS = {"channels": (64, 32), "dense": (), "norm": "none", "activation": "relu"}
+OPTIONS = {"channels": (64, 32), "dense": (), "norm": "none", "activation": "relu", **DECODER_OPTIONS}
 
 
 def check(options: Mapping, shape: tuple[int, ...], *, field: str) -> None:
@@ -37,7 +46,7 @@ class Layer(nnx.Module):
 class Decoder(nnx.Module):
     """z [B, Z] -> [B, H, W, C] before the output activation; the last layer has no norm and no activation.
 
-    That layer computes in `out_dtype` where it is given.
+    Unless last_layer is "activated", as in nets that are imported. It computes in `out_dtype` where that is given.
     """
 
     def __init__(
@@ -50,6 +59,7 @@ class Decoder(nnx.Module):
         out_dtype: jnp.dtype | None = None,
         rngs: nnx.Rngs,
     ):
+        options = decoder_options(options)
         channels = options["channels"]
         path = halvings(shape[:2], len(channels), field="model.decoder")[::-1]
         height, width = path[0].inner
@@ -57,7 +67,7 @@ class Decoder(nnx.Module):
         self.dense = DenseStack(
             latent,
             (*options["dense"], height * width * channels[0]),
-            activation=options["activation"],
+            activation=options["dense_activation"],
             dtype=dtype,
             rngs=rngs,
         )
@@ -65,9 +75,9 @@ class Decoder(nnx.Module):
             Layer(i, o, place.outer, options, dtype=dtype, rngs=rngs)
             for place, i, o in zip(path[:-1], channels[:-1], channels[1:], strict=True)
         )
-        self.out = UpsampledConv(
-            channels[-1], shape[-1], path[-1].outer, use_bias=True, dtype=out_dtype or dtype, rngs=rngs
-        )
+        ends, kwargs = (channels[-1], shape[-1], path[-1].outer), {"dtype": out_dtype or dtype, "rngs": rngs}
+        plain = options["last_layer"] == "plain"
+        self.out = UpsampledConv(*ends, use_bias=True, **kwargs) if plain else Layer(*ends, options, **kwargs)
 
     def __call__(self, z: jax.Array) -> jax.Array:
         h = self.dense(z).reshape(z.shape[0], *self.start)  # [B, h, w, c]
