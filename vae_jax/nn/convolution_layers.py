@@ -66,7 +66,7 @@ class UpsampledConv(nnx.Conv):
         height, width = self.size
         if self.lowering == "xla":
             return super().__call__(_replicated(h.repeat(2, axis=1).repeat(2, axis=2)[:, :height, :width]))
-        # Tap 1 of the four of pixel 0 lies on output pixel 0; the replicated pixel before it moves that by two.
+        # Of pixel p of the replicated map, tap t reaches output pixel 2p + t − 3; what lies past the size is cut off.
         padding = tuple((3, 2 * inner + 3 - outer) for inner, outer in zip(h.shape[1:3], self.size, strict=True))
         return _affine(
             self, _replicated(h), lambda h, kernel: convolve_transposed(h, spread(turned(kernel)), 2, padding)
