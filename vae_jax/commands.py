@@ -154,7 +154,8 @@ def _sample(run: Run, state: TrainState, *, checkpoint: str) -> None:
 
 
 def _print_figures(run: Run, meta: dict) -> None:
-    print(f"{run.name}, step {meta['step']}, {meta['split']} split ({meta['examples']} examples):")
+    trained_on = "" if meta["held_out"] else ", trained on"
+    print(f"{run.name}, step {meta['step']}, {meta['split']} split ({meta['examples']} examples{trained_on}):")
     for name in meta["headline"]:
         figure = meta["figures"][name]
         mean, stderr = plus_minus(figure["mean"], figure["stderr"])

@@ -11,6 +11,7 @@ from pathlib import Path
 from ml_collections import ConfigDict, config_dict
 
 from vae_jax.errors import UserError
+from vae_jax.nn.layers import check_choice, mirrored
 from vae_jax.validation import check_net, check_values, family, get_field, net_options
 
 # What makes a run the same run; everything else may change when it is resumed.
@@ -29,6 +30,7 @@ IDENTITY = (
     "data.corrupt",
     "data.test_fraction",
     "data.validation_fraction",
+    "data.train_on",
     "data.seed",
     "model",
     "objective",
@@ -76,6 +78,7 @@ def default_config() -> ConfigDict:
                 },
                 "test_fraction": 0.2,  # of the whole, where the source has no test split of its own
                 "validation_fraction": 0.1,  # of the training split: it picks the best checkpoint
+                "train_on": "train",  # train (split) | all (of the splits: nothing is held out then)
                 "seed": 0,  # of the splits, and of the one Bernoulli draw of held-out images
                 "delivery": "auto",  # device | host | auto
                 "workers": 0,  # processes that read for host delivery; 0: threads
@@ -154,7 +157,10 @@ def default_config() -> ConfigDict:
 
 
 def load_file(spec: str) -> ConfigDict:
-    """The config of `path.py` or `path.py:argument` (the argument goes to its `get_config`)."""
+    """The config of `path.py` or `path.py:argument` (the argument goes to its `get_config`).
+
+    A file that has `ARGUMENTS` takes no others.
+    """
     path, _, argument = spec.partition(":")
     if not path.endswith(".py") or not Path(path).is_file():
         raise UserError(f"--config is {path!r}, which is no Python file; name a config such as configs/digits.py.")
@@ -162,6 +168,8 @@ def load_file(spec: str) -> ConfigDict:
     module = importlib.util.module_from_spec(module_spec)
     try:
         module_spec.loader.exec_module(module)
+        if argument:
+            check_choice(f"the argument of {path}", argument, getattr(module, "ARGUMENTS", (argument,)))
         config = module.get_config(argument) if argument else module.get_config()
     except UserError:
         raise
@@ -211,15 +219,15 @@ def resolve(config: ConfigDict) -> None:
 
 
 def _resolve_decoder(config: ConfigDict, encoder: ConfigDict) -> None:
-    decoder, mirrored = config.model.decoder, {}
+    decoder, options = config.model.decoder, {}
     if decoder.get("mirror", False):
         if decoder.get("family") != encoder.family:
             raise UserError(
                 f"model.decoder.family is {decoder.get('family')!r} with mirror=True; it must be the encoder's, "
                 f"{encoder.family!r}, or mirror must go."
             )
-        mirrored = family(encoder.family).mirrored(net_options(encoder))
-    _with_options(config, "decoder", mirrored)
+        options = mirrored(net_options(encoder))
+    _with_options(config, "decoder", options)
 
 
 def differences(config: ConfigDict, saved: ConfigDict) -> list[str]:
@@ -236,8 +244,8 @@ def _parse(value: str):
     return {"true": True, "false": False}.get(value) if value in ("true", "false") else ast.literal_eval(value)
 
 
-def _with_options(config: ConfigDict, net: str, mirrored: Mapping) -> ConfigDict:
-    """Fills in the options of a net's family: as given, else as `mirrored` has them, else the family's defaults."""
+def _with_options(config: ConfigDict, net: str, undoing: Mapping) -> ConfigDict:
+    """Fills in the options of a net's family: as given, else as `undoing` has them, else the family's defaults."""
     given = config.model[net].to_dict()
     given.pop("mirror", None)
     defaults = family(given.get("family", "")).OPTIONS
@@ -245,7 +253,7 @@ def _with_options(config: ConfigDict, net: str, mirrored: Mapping) -> ConfigDict
         if name != "family" and name not in defaults:
             raise UserError(_unknown(f"model.{net}.{name}", name, defaults))
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    options = {**defaults, **mirrored, **given}
+    options = {**defaults, **undoing, **given}
     check_net(f"model.{net}", options)
     config.model[net] = ConfigDict(options)
     return config.model[net]

@@ -12,11 +12,12 @@ from vae_jax.axis import AXES
 from vae_jax.data.corruption import KINDS, check_corruption
 from vae_jax.data.fit import check_crop
 from vae_jax.data.pipeline import DELIVERIES
+from vae_jax.data.splits import TRAIN_ON
 from vae_jax.data.transforms import BINARIZATIONS
 from vae_jax.distributions import LOG_STDDEV_FLOOR
 from vae_jax.errors import UserError
 from vae_jax.nn.convolution_layers import LOWERINGS
-from vae_jax.nn.layers import ACTIVATIONS, NORMS, check_choice
+from vae_jax.nn.layers import ACTIVATIONS, NORMS, check_choice, mirrored
 from vae_jax.nn.vgg import LAYERS, WHERE_TO_GET_IT
 
 SEEDS = 2**32  # of a key
@@ -31,6 +32,8 @@ def check_values(config: ConfigDict) -> None:
 
 def check_net(net: str, options: Mapping) -> None:
     """Raises UserError for the first option of the encoder or decoder that is wrong whatever its images are."""
+    if net == "model.encoder" and not hasattr(family(options["family"]), "Encoder"):
+        raise UserError(f"{net}.family is {options['family']!r}, which is for decoders only; take another, as 'conv'.")
     check_choice(f"{net}.activation", options["activation"], tuple(ACTIVATIONS))
     check_choice(f"{net}.norm", options["norm"], NORMS)
     for name in ("widths", "channels", "dense"):
@@ -41,6 +44,9 @@ def check_net(net: str, options: Mapping) -> None:
     for name in ("kernel", "stride"):
         if name in options and not _sizes(_one_a_layer(options[name])):
             raise UserError(f"{net}.{name} is {options[name]!r}; it must be a positive integer, or a tuple of them.")
+    for name, least in (("blocks", 1), ("attention", 0)):
+        if name in options and not _size(options[name], least):
+            raise UserError(f"{net}.{name} is {options[name]!r}; it must be an integer, {least} or more.")
     if not all(entry == "same" or _size(entry, 0) for entry in _one_a_layer(options.get("padding", ()))):
         raise UserError(f"{net}.padding is {options['padding']!r}; it must be 'same', pixels, or a tuple of these.")
 
@@ -51,12 +57,11 @@ def check_shape(config: ConfigDict, shape: tuple[int, ...]) -> None:
     family(encoder.family).check(net_options(encoder), shape, field="model.encoder")
     if config.model.target:
         return
-    decoder_family = family(decoder.family)
-    decoder_family.check(decoder_family.mirrored(net_options(decoder)), shape, field="model.decoder")
+    family(decoder.family).check(mirrored(net_options(decoder)), shape, field="model.decoder")
 
 
 def family(name: str):
-    """The module of vae_jax/nn that holds the family `name`: Encoder, Decoder, OPTIONS, mirrored, check."""
+    """The module of vae_jax/nn that holds the family `name`: OPTIONS, check, Decoder and, mostly, Encoder."""
     modules = {
         m.name: importlib.import_module(f"vae_jax.nn.{m.name}") for m in pkgutil.iter_modules(vae_jax.nn.__path__)
     }
@@ -76,6 +81,7 @@ def _check_choices(config: ConfigDict) -> None:
         "data.binarization": BINARIZATIONS,
         "data.corrupt.kind": KINDS,
         "data.delivery": DELIVERIES,
+        "data.train_on": TRAIN_ON,
         "model.posterior": ("normal", "softplus", "point"),
         "model.likelihood": ("gaussian", "laplace", "bernoulli"),
         "model.variance_kind": ("fixed", "single", "per_pixel"),

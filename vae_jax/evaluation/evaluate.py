@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from vae_jax.evaluation.classification import evaluate_classifier
 from vae_jax.evaluation.figures import figure
@@ -34,6 +35,7 @@ CORRUPTION_NOTES = {
 OBJECTIVE_NOTE = "The objective weighs the reconstruction or has a perceptual term: its sum is a loss and no ELBO."
 CONDITION_NOTE = "The model is told {} of each picture: bounds and likelihoods are of pictures given these."
 WEIGHT_NOTE = "A masked pixel counts {} times in the reconstruction, so the sum is a loss and there is no ELBO."
+TRAINED_ON_NOTE = "The net was trained on these examples: no figure here is a held-out one."
 BINARIZATION_NOTES = {
     "dynamic": "Held-out images are one seeded Bernoulli draw, which is what published figures are for.",
     "threshold": "Images are thresholded at 0.5: such figures don't compare with those on Bernoulli draws.",
@@ -59,11 +61,18 @@ def evaluate(run: Run, state: TrainState, *, split: str, checkpoint: str) -> dic
     whose posterior mean has a variance above 0.01 over the data. A classifier has an evaluation of its own.
     """
     config, steps = run.config, run.steps
-    if config.model.target:
-        return evaluate_classifier(run, state, split=split, checkpoint=checkpoint)
     variables = evaluation_variables(state, ema=config.eval.ema)
     options = {"batch_size": config.eval.batch_size, "mesh": run.mesh}
     source = run.splits[split]
+    about = {
+        **run.study_record(step=int(state.step), checkpoint=checkpoint, seed=config.seed),
+        "split": split,
+        "held_out": held_out(config, split),
+        "examples": len(source),
+        "notes": _notes(run, split),
+    }
+    if config.model.target:
+        return evaluate_classifier(run, variables, about)
     values = over_split(lambda batch: steps.evaluate(variables, batch, steps.weights), source, **options)
     values |= over_split(_reconstruction_metrics(run, variables), source, **options)
     kl_per_dimension = values.pop("kl_per_dimension", None)
@@ -82,14 +91,11 @@ def evaluate(run: Run, state: TrainState, *, split: str, checkpoint: str) -> dic
             figures["nll"]["label"] += f", first {len(nll):,} examples"
     headline = [name for name in (steps.bound, "nll", "psnr", "mse", "kl") if name in figures][:3]
     meta = {
-        **run.study_record(step=int(state.step), checkpoint=checkpoint, seed=config.seed),
-        "split": split,
-        "examples": len(source),
+        **about,
         "headline": headline,
         "figures": figures,
         "active_units": int((latent_mean.var(axis=0) > ACTIVE_VARIANCE).sum()),
         "latent": config.model.latent,
-        "notes": _notes(run),
     }
     _write(run, meta, variables, source, kl_per_dimension)
     return meta
@@ -127,14 +133,30 @@ def _write(run: Run, meta: dict, variables: Variables, source, kl_per_dimension:
     write_json(folder / "meta.json", meta)
 
 
-def _notes(run: Run) -> list[str]:
-    data = run.config.data
-    weighted = "" if data.corrupt.weight == 1 else WEIGHT_NOTE.format(data.corrupt.weight)
-    bound = weighted or (OBJECTIVE_NOTE if objective.is_reweighted(run.config) else NOTES[run.steps.bound])
-    told = run.config.model.cond
-    conditional = CONDITION_NOTE.format(", ".join(told)) if told else ""
-    notes = (bound, conditional, BINARIZATION_NOTES[data.binarization], CORRUPTION_NOTES[data.corrupt.kind])
+def held_out(config: ConfigDict, split: str) -> bool:
+    """Whether nothing of `split` is trained on."""
+    return split != "train" and config.data.train_on != "all"
+
+
+def _notes(run: Run, split: str) -> list[str]:
+    data, told = run.config.data, run.config.model.cond
+    notes = (
+        "" if held_out(run.config, split) else TRAINED_ON_NOTE,
+        _bound_note(run),
+        CONDITION_NOTE.format(", ".join(told)) if told else "",
+        BINARIZATION_NOTES[data.binarization],
+        CORRUPTION_NOTES[data.corrupt.kind],
+    )
     return [note for note in notes if note]
+
+
+def _bound_note(run: Run) -> str:
+    """What the figure named `run.steps.bound` is."""
+    if run.config.model.target:
+        return ""
+    if run.config.data.corrupt.weight != 1:
+        return WEIGHT_NOTE.format(run.config.data.corrupt.weight)
+    return OBJECTIVE_NOTE if objective.is_reweighted(run.config) else NOTES[run.steps.bound]
 
 
 def _figure(name: str, values: np.ndarray) -> dict:
@@ -147,6 +169,7 @@ def _figure(name: str, values: np.ndarray) -> dict:
         "mse": ("Mean squared error per pixel", ""),
         "psnr": ("PSNR", "dB"),
         "ssim": ("SSIM", ""),
+        "detail": ("Power above half the Nyquist frequency, share of the original's", ""),
         **{bound: (text, "nats") for bound, text in BOUND_LABELS.items()},
     }[name]
     return figure(values, label, unit)

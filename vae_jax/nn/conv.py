@@ -12,7 +12,7 @@ from flax import nnx
 
 from vae_jax.errors import UserError
 from vae_jax.nn.convolution_layers import Conv, ConvTranspose
-from vae_jax.nn.layers import ACTIVATIONS, DenseStack, Stride, normalisation, stride_path
+from vae_jax.nn.layers import ACTIVATIONS, DenseStack, Stride, check_pictures, mirrored, normalisation, stride_path
 
 OPTIONS = {
     "channels": (32, 64),
@@ -23,21 +23,11 @@ OPTIONS = {
     "norm": "none",
     "activation": "relu",
 }
-LISTS = ("channels", "kernel", "stride", "padding", "dense")
-
-
-def mirrored(options: Mapping) -> dict:
-    """The decoder options that undo an encoder of these options."""
-    return {
-        name: tuple(reversed(value)) if name in LISTS and isinstance(value, tuple) else value
-        for name, value in options.items()
-    }
 
 
 def check(options: Mapping, shape: tuple[int, ...], *, field: str) -> None:
     """Raises UserError where the convolutions don't fit images of `shape` (H, W, C)."""
-    if len(shape) != 3:
-        raise UserError(f"{field}.family is 'conv', but the data are vectors of {shape[0]}; use family='mlp'.")
+    check_pictures("conv", shape, field=field)
     _path(shape, options, field=field)
 
 

@@ -76,6 +76,19 @@ def turned(kernel: jax.Array) -> jax.Array:
     return jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
 
 
+def spread(kernel: jax.Array) -> jax.Array:
+    """The kernel of a transposed convolution of stride 2 that does what `kernel` does after doubling its map.
+
+    Doubled by nearest neighbours, every value meets two neighbouring taps, so their sums: [k, k, ...] ->
+    [k + 1, k + 1, ...]. Four taps an output pixel are left of nine, and the doubled map is never written.
+    """
+    for axis in (0, 1):
+        first, second = ([(0, 0)] * kernel.ndim for _ in range(2))
+        first[axis], second[axis] = (0, 1), (1, 0)
+        kernel = jnp.pad(kernel, first) + jnp.pad(kernel, second)
+    return kernel
+
+
 def _inwards(x: jax.Array, kernel: jax.Array, *, stride: int, padding: Pads) -> jax.Array:
     """x, kernel -> h. Thin x goes in blocks: 3 channels at stride 2 become 12 (seen: 1.1–2.5 times as fast)."""
     if stride == 1 or x.shape[-1] >= THIN:
