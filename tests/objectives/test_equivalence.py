@@ -60,7 +60,7 @@ def test_the_gradient_is_that_of_the_other_loss_times_one_number(error, error_re
     def ours(raw, posterior):
         prior = Normal(jnp.zeros(LATENT), jnp.zeros(LATENT))
         output = Output(Normal(*posterior), posterior[0], likelihood(error, raw), prior)
-        weight = {"kl": jnp.float32(beta), "capacity": jnp.float32(0)}
+        weight = {"reconstruction": jnp.float32(1), "kl": jnp.float32(beta), "capacity": jnp.float32(0)}
         return losses(output, x, weight, free_bits=0.0).loss.mean()
 
     ratio = [a / b for a, b in zip(jax.grad(ours, (0, 1))(*start), jax.grad(theirs, (0, 1))(*start), strict=True)]

@@ -4,20 +4,19 @@ import numpy as np
 
 from vae_jax.data.named import exclusive
 from vae_jax.evaluation.figures import figure
-from vae_jax.evaluation.held_out import evaluation_variables, over_split
+from vae_jax.evaluation.held_out import over_split
 from vae_jax.run import Run, write_json
-from vae_jax.state import TrainState
+from vae_jax.state import Variables
 
 SURE = 2  # standard errors by which a target must be told better than by its majority, for it to count as told
 
 
-def evaluate_classifier(run: Run, state: TrainState, *, split: str, checkpoint: str) -> dict:
-    """Evaluates `split` and writes studies/evaluation; returns what its meta.json holds.
+def evaluate_classifier(run: Run, variables: Variables, about: dict) -> dict:
+    """Evaluates the split of `about` and writes studies/evaluation; returns what its meta.json holds, beside `about`.
 
     "targets" has an entry for each attribute or class: see `tell`. The most frequent is that of the training split.
     """
-    config, source = run.config, run.splits[split]
-    variables = evaluation_variables(state, ema=config.eval.ema)
+    config, source = run.config, run.splits[about["split"]]
     values = over_split(
         lambda batch: run.steps.evaluate(variables, batch, run.steps.weights),
         source,
@@ -29,9 +28,7 @@ def evaluate_classifier(run: Run, state: TrainState, *, split: str, checkpoint: 
     said, blind = (decided(each, names=config.model.target) for each in (values["probabilities"], shares[None]))
     agrees = truth == blind
     meta = {
-        **run.study_record(step=int(state.step), checkpoint=checkpoint, seed=config.seed),
-        "split": split,
-        "examples": len(source),
+        **about,
         "headline": ["accuracy", "majority", "loss"],
         "figures": {
             "accuracy": figure(values["accuracy"], "Accuracy"),
@@ -42,7 +39,6 @@ def evaluate_classifier(run: Run, state: TrainState, *, split: str, checkpoint: 
             "loss": figure(values["loss"], "Loss, as trained", "nats"),
         },
         "targets": tell(truth, said, shares > 0.5, names=config.model.target),
-        "notes": [],
     }
     folder = run.study("evaluation")
     folder.mkdir(parents=True, exist_ok=True)

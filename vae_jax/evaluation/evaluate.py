@@ -68,11 +68,18 @@ def evaluate(run: Run, state: TrainState, *, split: str, checkpoint: str) -> dic
     whose posterior mean has a variance above 0.01 over the data. A classifier has an evaluation of its own.
     """
     config, steps = run.config, run.steps
-    if config.model.target:
-        return evaluate_classifier(run, state, split=split, checkpoint=checkpoint)
     variables = evaluation_variables(state, ema=config.eval.ema)
     options = {"batch_size": config.eval.batch_size, "mesh": run.mesh}
     source = run.splits[split]
+    about = {
+        **run.study_record(step=int(state.step), checkpoint=checkpoint, seed=config.seed),
+        "split": split,
+        "held_out": held_out(config, split),
+        "examples": len(source),
+        "notes": _notes(run, split),
+    }
+    if config.model.target:
+        return evaluate_classifier(run, variables, about)
     values = over_split(lambda batch: steps.evaluate(variables, batch, steps.weights), source, **options)
     values |= over_split(_reconstruction_metrics(run, variables), source, **options)
     kl_per_dimension = values.pop("kl_per_dimension", None)
@@ -92,10 +99,7 @@ def evaluate(run: Run, state: TrainState, *, split: str, checkpoint: str) -> dic
             figures["nll"]["label"] += f", first {len(nll):,} examples"
     headline = [name for name in (steps.bound, "nll", "psnr", "mse", "kl") if name in figures][:3]
     meta = {
-        **run.study_record(step=int(state.step), checkpoint=checkpoint, seed=config.seed),
-        "split": split,
-        "held_out": held_out(run.config, split),
-        "examples": len(source),
+        **about,
         "headline": headline,
         "figures": figures,
         "active_units": int((latent_mean.var(axis=0) > ACTIVE_VARIANCE).sum()),
@@ -165,20 +169,24 @@ def held_out(config: ConfigDict, split: str) -> bool:
 
 
 def _notes(run: Run, split: str) -> list[str]:
-    data = run.config.data
-    weighted = "" if data.corrupt.weight == 1 else WEIGHT_NOTE.format(data.corrupt.weight)
-    bound = weighted or (OBJECTIVE_NOTE if objective.is_reweighted(run.config) else NOTES[run.steps.bound])
-    told = run.config.model.cond
-    conditional = CONDITION_NOTE.format(", ".join(told)) if told else ""
-    trained_on = "" if held_out(run.config, split) else TRAINED_ON_NOTE
+    data, told = run.config.data, run.config.model.cond
     notes = (
-        trained_on,
-        bound,
-        conditional,
+        "" if held_out(run.config, split) else TRAINED_ON_NOTE,
+        _bound_note(run),
+        CONDITION_NOTE.format(", ".join(told)) if told else "",
         BINARIZATION_NOTES[data.binarization],
         CORRUPTION_NOTES[data.corrupt.kind],
     )
     return [note for note in notes if note]
+
+
+def _bound_note(run: Run) -> str:
+    """What the figure named `run.steps.bound` is."""
+    if run.config.model.target:
+        return ""
+    if run.config.data.corrupt.weight != 1:
+        return WEIGHT_NOTE.format(run.config.data.corrupt.weight)
+    return OBJECTIVE_NOTE if objective.is_reweighted(run.config) else NOTES[run.steps.bound]
 
 
 def _figure(name: str, values: np.ndarray) -> dict:
