@@ -1,10 +1,12 @@
 """How files come to their place."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from vae_jax.disk import cache_folder, folder_written_aside, written_aside
+from vae_jax.disk import cache_folder, folder_written_aside, locked, written_aside
 
 
 def test_a_file_keeps_what_it_held_until_the_new_one_is_whole(tmp_path):
@@ -31,6 +33,18 @@ def test_without_a_cache_folder_in_the_environment_it_is_the_one_in_the_home(mon
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", value) if value is not None else monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_folder("data") == Path(tmp_path, ".cache", "vae_jax", "data")
+
+
+def test_a_folder_is_held_by_one_process_at_a_time(tmp_path):
+    script = f"import pathlib, vae_jax.disk as d; print(d.locked(pathlib.Path({str(tmp_path)!r})).__enter__())"
+
+    def ask():
+        return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
+
+    with locked(tmp_path) as alone:
+        assert alone
+        assert ask() == "False"
+    assert ask() == "True"
 
 
 def test_a_folder_takes_the_place_of_the_old_one_whole_or_not_at_all(tmp_path):

@@ -12,6 +12,7 @@ from absl import flags
 
 from vae_jax import main
 from vae_jax.config import load_file
+from vae_jax.disk import locked
 from vae_jax.run import open_run, write_config
 
 ROOT = Path(__file__).parents[1]
@@ -336,9 +337,25 @@ def test_a_run_folder_of_another_config(mistake, run_folder, mode, argument, wor
     assert "--workdir" in said
 
 
+def test_a_run_folder_of_more_data(mistake, file, idx_folder, tmp_path):
+    data = f"config.data.update(source='idx', dir={str(idx_folder)!r})"
+    folder = tmp_path / "run"
+    write_config(open_run(folder, "mine", load_file(file(data).removeprefix("--config="))), "command")
+    for split in ("train", "t10k"):
+        idx(idx_folder / f"{split}-images-idx3-ubyte.gz", np.zeros((210, 8, 8), np.uint8))
+        idx(idx_folder / f"{split}-labels-idx1-ubyte.gz", np.zeros(210, np.uint8))
+    said = mistake(f"--workdir={folder}", "--mode=eval")
+    assert "train 180, test 200, validation 20 of 8×8×1 → train 189, test 210, validation 21 of 8×8×1" in said
+
+
 @pytest.mark.parametrize("checkpoint", ["77", "newest", "best"])
 def test_a_checkpoint_of_a_run_that_has_none(mistake, run_folder, checkpoint):
     assert "no checkpoint" in mistake("--mode=eval", f"--workdir={run_folder}", f"--checkpoint={checkpoint}")
+
+
+def test_a_run_folder_in_which_another_process_trains(mistake, run_folder):
+    with locked(run_folder):
+        assert "where another process is training" in mistake(f"--config={DIGITS}", f"--workdir={run_folder}")
 
 
 def test_a_mistake_in_a_process_of_its_own(tmp_path):

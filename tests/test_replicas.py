@@ -154,9 +154,8 @@ def assert_finished(group, trained, undisturbed):
         (lambda folder: None, 16),
         (lambda folder: shutil.rmtree(folder / "16"), 8),
         (lambda folder: spoil_checksums(folder / "16"), 8),
-        (shutil.rmtree, 0),
     ],
-    ids=["none", "one has no newest", "the newest of one is broken", "one has none"],
+    ids=["none", "one has no newest", "the newest of one is broken"],
 )
 def test_a_group_resumes_where_all_have_a_good_checkpoint(stopped, undisturbed, capsys, harm, step):
     workdir, folders = stopped
@@ -164,6 +163,23 @@ def test_a_group_resumes_where_all_have_a_good_checkpoint(stopped, undisturbed, 
     finished = group_until(workdir, 24)
     assert f"training steps {step} to 24" in capsys.readouterr().err
     assert_finished(*finished, undisturbed)
+
+
+def test_a_group_stopped_in_its_first_save_begins_again(stopped, undisturbed, capsys):
+    workdir, (ours, theirs) = stopped
+    shutil.rmtree(ours / "16")
+    shutil.rmtree(theirs)
+    finished = group_until(workdir, 24)
+    assert "training steps 0 to 24" in capsys.readouterr().err
+    assert_finished(*finished, undisturbed)
+
+
+def test_a_group_of_which_one_lost_its_checkpoints_is_refused_and_left_alone(stopped):
+    workdir, (ours, theirs) = stopped
+    shutil.rmtree(theirs)
+    with pytest.raises(UserError, match=r"no step of which all .*kl=1.0: 8, 16; .*kl=4.0: none\)"):
+        group_until(workdir, 24)
+    assert (ours / "8").exists() and (ours / "16").exists()
 
 
 def test_a_group_without_a_step_in_common_is_refused_and_left_alone(stopped):

@@ -15,7 +15,9 @@ import pytest
 
 from vae_jax.checkpoint import Checkpoints
 from vae_jax.config import default_config, load_file
-from vae_jax.run import open_run
+from vae_jax.data.content import read_all
+from vae_jax.data.source import ArraySource
+from vae_jax.run import check_same_run, open_run, write_config
 from vae_jax.train import train
 from vae_jax.writer import read_metrics
 
@@ -199,3 +201,13 @@ def test_kills_at_random_moments_leave_no_trace(tmp_path):
     assert json.loads((killed / "studies/evaluation/meta.json").read_text()) == json.loads(
         (undisturbed / "studies/evaluation/meta.json").read_text()
     )
+
+
+def test_as_many_examples_of_other_content_are_told_of(tmp_path, capfd, monkeypatch):
+    write_config(open_run(tmp_path, "test", config()), "command")
+    check_same_run(open_run(tmp_path, "test", config()))
+    assert "other examples" not in capfd.readouterr().err
+    changed = open_run(tmp_path, "test", config())
+    changed.splits["train"] = ArraySource(1 - read_all(changed.splits["train"])["image"])
+    check_same_run(changed)
+    assert "the run began with other examples of the split train than there are now" in capfd.readouterr().err

@@ -1,6 +1,7 @@
 """What the modes of the command line do, in the order that a run folder needs."""
 
-import sys
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -8,11 +9,13 @@ from ml_collections import ConfigDict
 from vae_jax.checkpoint import Checkpoints
 from vae_jax.compilation import use_compilation_cache
 from vae_jax.config import differences, resolve
+from vae_jax.disk import locked
 from vae_jax.errors import UserError
 from vae_jax.evaluation.evaluate import evaluate as evaluate_split
 from vae_jax.evaluation.held_out import evaluation_variables
 from vae_jax.evaluation.sampling import sample as sample_prior
 from vae_jax.mesh import make_mesh
+from vae_jax.progress import say
 from vae_jax.replicas import Group, open_group, replica_values
 from vae_jax.report.comparison import write_comparison
 from vae_jax.report.data_summary import summarise
@@ -38,9 +41,10 @@ def train(workdir: Path, name: str, config: ConfigDict, *, command: str) -> None
     """Trains, or resumes; then evaluates the test split, draws samples and writes the report, of every replica."""
     use_compilation_cache()
     group = _open_checked(workdir, name, config)
-    for run in group.folders:
-        write_config(run, command)
-    trained = train_together(group.runs)
+    with _alone_in(workdir):
+        for run in group.folders:
+            write_config(run, command)
+        trained = train_together(group.runs)
     if not all(each.finished for each in trained):
         step = int(trained[0].state.step)
         print(f"Stopped at step {step}, which is saved. The same command resumes it:\n  {command}")
@@ -88,10 +92,7 @@ def data(workdir: Path, name: str, config: ConfigDict) -> None:
         _check_same_data(workdir, config, saved)
     splits = open_data(config)
     folder = workdir / "studies" / "data"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--workdir is {str(workdir)!r}, where nothing can be written ({error.strerror}).") from error
+    _make(workdir, folder)
     meta = summarise(folder, config, splits, make_mesh(config.mesh.devices), name=name)
     print(as_text(meta), end="\n\n")
     for path in sorted(folder.iterdir()):
@@ -110,8 +111,25 @@ def report(workdir: Path) -> None:
 
 def restore(run: Run, checkpoint: str) -> TrainState:
     """The state of the checkpoint "newest", "best" or a step."""
-    with Checkpoints(run.checkpoints, say=lambda text: print(text, file=sys.stderr)) as checkpoints:
+    with Checkpoints(run.checkpoints, say=say) as checkpoints:
         return checkpoints.restore(run.steps.abstract_state(), checkpoint).tree
+
+
+@contextlib.contextmanager
+def _alone_in(workdir: Path) -> Iterator[None]:
+    """Keeps a second training of the same run folder out, whose checkpoints would mix with these."""
+    _make(workdir, workdir)
+    with locked(workdir) as got_it:
+        if not got_it:
+            raise UserError(f"--workdir is {str(workdir)!r}, where another process is training; name another.")
+        yield
+
+
+def _make(workdir: Path, folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--workdir is {str(workdir)!r}, where nothing can be written ({error.strerror}).") from error
 
 
 def _open_saved(workdir: Path, config: ConfigDict) -> tuple[Run, ...]:

@@ -112,7 +112,9 @@ def default_config() -> ConfigDict:
                 "epochs": 20,
                 "steps": config_dict.placeholder(int),  # instead of epochs
                 "steps_per_call": 8,  # K, steps in one compiled call
-                "log_every": config_dict.placeholder(int),  # steps; default: about an epoch, at most 100
+                "log_every": config_dict.placeholder(
+                    int
+                ),  # steps; default: about an epoch, at most 100, at most a tenth of all
                 "eval_every": config_dict.placeholder(int),  # steps; default: about an epoch, at least 100
                 "checkpoint_every": config_dict.placeholder(int),  # steps; default: as eval_every
                 # Many runs in one program: the values that replica 0, 1, ... has in the place of the config's one.
@@ -283,5 +285,5 @@ def _flat(config: Mapping, prefix: str = "") -> dict:
 
 
 def _type_name(value) -> str:
-    names = {int: "an integer", float: "a number", bool: "true or false", str: "text", tuple: "a tuple such as (8, 8)"}
+    names = {int: "an integer", float: "a number", bool: "true or false", str: "text", tuple: "a tuple, as (1, 2)"}
     return names.get(type(value), "an integer")

@@ -51,6 +51,8 @@ class Model:
         z = np.asarray(z, np.float32)
         if z.ndim != 2 or z.shape[1] != self.config.model.latent:
             raise UserError(f"z has the shape {z.shape}; it must be [B, {self.config.model.latent}].")
+        if not len(z):
+            raise UserError("z is empty; it must hold one latent or more.")
         return self._pixels(np.asarray(self._steps.decode(self._variables, z)))
 
     def reconstruct(self, images: np.ndarray) -> np.ndarray:
@@ -74,6 +76,8 @@ class Model:
         images = np.asarray(images)
         if images.ndim != len(self._steps.shape) + 1 or images.shape[1:] != self._steps.shape:
             raise UserError(f"images have the shape {images.shape}; this model takes [B, {self._sizes()}].")
+        if not len(images):
+            raise UserError("images is empty; it must hold one or more.")
         if images.dtype == np.uint8:
             return images.astype(np.float32) / 255
         if not np.issubdtype(images.dtype, np.floating):

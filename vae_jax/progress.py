@@ -11,6 +11,11 @@ SECONDS_BETWEEN_LINES = 10
 BAR = "{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} [ETA {remaining}{postfix}]"
 
 
+def say(text: str) -> None:
+    """Tells, on stderr, what a user should know but did not ask for."""
+    print(text, file=sys.stderr, flush=True)
+
+
 class Progress:
     """A context manager that shows, on stderr, how many of `total` steps (or what `noun` says) are done."""
 

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from vae_jax import __version__
 from vae_jax.config import default_config, differences, resolve
 from vae_jax.data.balance import strata
+from vae_jax.data.content import fingerprint
 from vae_jax.data.order import Order
 from vae_jax.data.source import Source
 from vae_jax.data.splits import open_splits
@@ -22,11 +23,13 @@ from vae_jax.errors import UserError
 from vae_jax.mesh import check_batch_size, make_mesh
 from vae_jax.objectives.objective import ELBO, bound_name
 from vae_jax.profiling import profiled_steps
+from vae_jax.progress import say
 from vae_jax.steps import Steps
 from vae_jax.validation import check_shape
 
 MIN_STEPS_BETWEEN_EVALUATIONS = 100
 MAX_STEPS_BETWEEN_LOGS = 100
+MIN_LOGS = 10  # of a run: a curve
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,12 +63,16 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """What a run folder says of its run: the name, the config, the shape of an example, the sizes of the splits."""
+    """What a run folder says of its run: the name, the config, the shape of an example, the splits.
+
+    `data` has the size of each split, `content` a number that changes with its images.
+    """
 
     name: str
     config: ConfigDict
     shape: tuple[int, ...]
     data: dict[str, int]
+    content: dict[str, int]
 
 
 def made_with(config: ConfigDict, mesh: Mesh, *, step: int, checkpoint: str, seed: int) -> dict:
@@ -116,13 +123,16 @@ def read_record(workdir: Path) -> Record | None:
         saved = json.loads(path.read_text(encoding="utf-8"))
         config = default_config()
         _update(config, saved["config"])
-        return Record(saved["name"], config, tuple(saved["shape"]), saved["data"])
+        return Record(saved["name"], config, tuple(saved["shape"]), saved["data"], saved["content"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is not a run's config ({error}); name another --workdir.") from error
 
 
 def check_same_run(run: Run) -> None:
-    """Raises UserError where `workdir` holds a run whose model, data, objective, seed, optimiser or batch differ."""
+    """Raises UserError where `workdir` holds a run whose model, data, objective, seed, optimiser or batch differ.
+
+    As many pictures of other content are told of, not refused: another version of a decoder gives others, too.
+    """
     saved = read_record(run.workdir)
     if saved is None:
         return
@@ -130,12 +140,15 @@ def check_same_run(run: Run) -> None:
     changed = differences(run.config, saved.config)
     sizes = _split_sizes(run.splits)
     if (run.steps.shape, sizes) != (saved.shape, saved.data):
-        changed.append(f"the data: {saved.data} examples of {saved.shape} → {sizes} of {run.steps.shape}")
+        changed.append(f"the data: {_counted(saved.data, saved.shape)} → {_counted(sizes, run.steps.shape)}")
     if changed:
         raise UserError(
             f"{run.workdir} holds a run that differs in {'; '.join(changed)}; name another --workdir, or take these "
             f"fields back to resume it."
         )
+    others = [name for name, content in _contents(run.splits).items() if content != saved.content[name]]
+    if others:
+        say(f"{run.workdir}: the run began with other examples of the split {' and '.join(others)} than there are now")
 
 
 def write_config(run: Run, command: str) -> None:
@@ -154,6 +167,7 @@ def write_config(run: Run, command: str) -> None:
         "git": _git_commit(),
         "shape": list(run.steps.shape),
         "data": _split_sizes(run.splits),
+        "content": _contents(run.splits),
         "devices": [str(device.device_kind) for device in run.mesh.devices.flat],
     }
     try:
@@ -178,6 +192,15 @@ def _versions() -> dict[str, str]:
 
 def _split_sizes(splits: dict[str, Source]) -> dict[str, int]:
     return {name: len(split) for name, split in splits.items()}
+
+
+def _contents(splits: dict[str, Source]) -> dict[str, int]:
+    return {name: fingerprint(split) for name, split in splits.items()}
+
+
+def _counted(sizes: dict[str, int], shape: tuple[int, ...]) -> str:
+    counts = ", ".join(f"{name} {count:,}" for name, count in sizes.items())
+    return f"{counts} of {'×'.join(map(str, shape))}"
 
 
 def _check_bound(config: ConfigDict, shape: tuple[int, ...]) -> None:
@@ -206,7 +229,7 @@ def _fill_in_step_counts(config: ConfigDict, examples: int) -> None:
     if train.checkpoint_every is None:
         train.checkpoint_every = train.eval_every
     if train.log_every is None:
-        train.log_every = _round_up(min(per_epoch, MAX_STEPS_BETWEEN_LOGS), per_call)
+        train.log_every = _round_up(min(per_epoch, MAX_STEPS_BETWEEN_LOGS, train.steps / MIN_LOGS), per_call)
     for field in ("steps", "log_every", "eval_every", "checkpoint_every"):
         if train[field] % per_call:
             raise UserError(

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,7 @@ from vae_jax.data.order import Orders
 from vae_jax.data.pipeline import choose_delivery, train_batches
 from vae_jax.errors import UserError
 from vae_jax.profiling import Trace, profiled_steps
-from vae_jax.progress import Progress
+from vae_jax.progress import Progress, say
 from vae_jax.recording import Recorder
 from vae_jax.run import Run
 from vae_jax.state import TrainState
@@ -48,8 +47,9 @@ def train_together(runs: Sequence[Run]) -> tuple[Trained, ...]:
         if step >= total:
             return tuple(Trained(state, True) for state in states)
         delivery = choose_delivery(runs[0].splits["train"], config.data.delivery, runs[0].mesh)
-        _say(
-            f"training steps {step} to {total}; data on the {delivery.name} ({delivery.reason}); "
+        examples = f"{len(runs[0].splits['train']):,} examples of {'×'.join(map(str, steps.shape))}"
+        say(
+            f"training steps {step} to {total} on {examples}, kept on the {delivery.name} ({delivery.reason}); "
             f"convolutions: {steps.lowering}"
         )
         for recorder in recorders:
@@ -141,16 +141,18 @@ def _first_states(recorders: Sequence[Recorder]) -> tuple[TrainState, ...]:
         restored = [recorder.checkpoints.restore(abstract, newest) for recorder in recorders]
         oldest = min(each.step for each in restored)
         if all(each.step == oldest for each in restored):
-            _say(f"resuming at step {oldest}")
+            say(f"resuming at step {oldest}")
             return tuple(each.tree for each in restored)
         common = {step for step in common if step <= oldest}  # one was broken: none may be ahead of it
-    if all(steps):
-        had = "; ".join(f"{r.run.name}: {', '.join(map(str, s))}" for r, s in zip(recorders, steps, strict=True))
+    # Where all others have one at most, those without were stopped in their first save.
+    if all(steps) or max(map(len, steps)) > 1:
+        had = "; ".join(
+            f"{r.run.name}: {', '.join(map(str, s)) or 'none'}" for r, s in zip(recorders, steps, strict=True)
+        )
         raise UserError(
             f"There is no step of which all replicas have a good checkpoint ({had}); resume each alone, with "
             f"--workdir={recorders[0].run.workdir} and so on, or train again in another --workdir."
         )
-    # Where some have one, the others were stopped in their first save.
     return tuple(recorder.run.steps.init() for recorder in recorders)
 
 
@@ -180,7 +182,7 @@ def _batches_of(runs: Sequence[Run], step: int, steps_per_call: int) -> Iterator
 
 def _trace(run: Run) -> Trace:
     steps, per_call = profiled_steps(run.config.profile), run.config.train.steps_per_call
-    return Trace(steps, run.workdir / "profile", steps_per_call=per_call, say=_say)
+    return Trace(steps, run.workdir / "profile", steps_per_call=per_call, say=say)
 
 
 @contextlib.contextmanager
@@ -195,7 +197,7 @@ def _stop_signals() -> Iterator[threading.Event]:
     def ask_to_stop(number, _):
         stop.set()
         signal.signal(number, before[number])
-        _say("stopping after this call; a second signal ends at once")
+        say("stopping after this call; a second signal ends at once")
 
     for number in before:
         signal.signal(number, ask_to_stop)
@@ -204,7 +206,3 @@ def _stop_signals() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

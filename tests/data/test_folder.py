@@ -90,10 +90,32 @@ def test_a_split_without_a_folder_is_drawn_from_training(tmp_path):
     assert 10 < sum(split == "validation" for split in splits.values()) < 45
 
 
-def test_a_picture_beside_the_folders_of_the_splits_does_not_make_them_classes(tmp_path):
-    write(tmp_path, "train/1.png", "test/2.png", "cover.png")
-    with pytest.raises(UserError, match=r"'cover.png' \(1 such\) lies beside the folders test, train, which are"):
+@pytest.mark.parametrize(
+    ("others", "where"),
+    [
+        (["cover.png"], "1 picture at the top"),
+        (["extra/3.png", "extra/4.png", "more/5.png"], "3 pictures in extra, more"),
+    ],
+)
+def test_pictures_beside_the_folders_of_the_splits_do_not_make_these_classes(tmp_path, others, where):
+    write(tmp_path, "Train/1.png", "TEST/2.png", *others)
+    with pytest.raises(UserError, match=f"{where} lie beside the folders TEST, Train, which are the splits"):
         open_splits(tmp_path)
+
+
+def test_the_folders_of_the_splits_may_be_written_in_capitals(tmp_path):
+    write(tmp_path, "Train/1.png", "Val/2.png", "TEST/3.png")
+    assert split_of(open_splits(tmp_path)) == {
+        "Train/1.png": "train",
+        "Val/2.png": "validation",
+        "TEST/3.png": "test",
+    }
+
+
+def test_pictures_beside_the_folders_of_classes_are_a_class_of_their_own_which_is_told(tmp_path, capfd):
+    write(tmp_path, "cat/1.png", "dog/2.png", "3.png")
+    assert label_of(open_splits(tmp_path)) == {"cat/1.png": "cat", "dog/2.png": "dog", "3.png": "."}
+    assert "in 3 classes, one of them ('.') of the pictures beside their folders" in capfd.readouterr().err
 
 
 def test_a_class_may_be_called_train(tmp_path):

@@ -148,7 +148,9 @@ def test_a_mix_keeps_the_columns_that_all_parts_share():
         ("('mix=1','gmm=1')", ["'mix=1'", "other than 'mix'"]),
         ("('digits=half','gmm=1')", ["'digits=half'"]),
         ("(3,4)", ["3"]),
-        ("('digit=1','gmm=1')", ["data.source is 'digit'", "did you mean 'digits'?"]),
+        ("('digit=1','gmm=1')", ["data.mix has 'digit=1'", "data.source is 'digit'", "did you mean 'digits'?"]),
+        ("('folder:no=1','gmm=1')", ["data.mix has 'folder:no=1', for which data.dir is 'no'"]),
+        ("('digits=1','gmm=1','digits=2')", ["names 'digits' twice"]),
         ("('digits=1','gmm=1')", ["'digits=1'", "(6, 5, 3)", "'gmm=1'", "(3,)"]),
     ],
 )

@@ -10,7 +10,6 @@ import hashlib
 import io
 import json
 import shutil
-import sys
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,11 +21,12 @@ from vae_jax.data.fit import Fit
 from vae_jax.data.source import Features, Pictures, Provenance, Source, Subset, rows
 from vae_jax.disk import cache_folder
 from vae_jax.errors import UserError
+from vae_jax.progress import say
 
 FORMAT = 1  # goes up with any change of what is cached for the same pictures
 READ = 2**24  # bytes that are summed at once
-NAMED = 20  # pictures that are named where too many are left out
-NAMED_IN_PASSING = 3
+NAMED = 20  # reasons that are given where too many pictures are left out
+NAMED_IN_PASSING = 3  # reasons elsewhere, and pictures for each
 
 
 class DamagedCacheError(Exception):
@@ -84,19 +84,23 @@ def _key(splits, fit):
 
 def _open_or_build(splits, fit, folder):
     place = next(iter(splits.values())).place
-    if source := _open(folder, place):
-        return source
-    with _lock(folder):
-        if source := _open(folder, place):  # another run has built it in the meantime
+    with contextlib.suppress(DamagedCacheError):
+        if source := _open(folder, place):
             return source
-        shutil.rmtree(folder, ignore_errors=True)  # a damaged one
+    with _lock(folder):
+        try:
+            if source := _open(folder, place):  # another run has built it in the meantime
+                return source
+        except DamagedCacheError as error:
+            say(f"the cache {folder} is damaged ({error}); it is built again")
+            shutil.rmtree(folder)
         build(splits, fit, folder)
         return CachedSource(folder, place)
 
 
 def _open(folder, place):
-    """The cache, all of it verified; None where there is none, or it is damaged, which is said."""
-    if not folder.is_dir():
+    """The cache, all of it verified; None where there is none. Raises DamagedCacheError."""
+    if not folder.exists():
         return None
     try:
         source = CachedSource(folder, place)
@@ -108,8 +112,7 @@ def _open(folder, place):
                 f"data.cache_dir is {str(folder.parent)!r}, where the cache {folder.name} can't be read ({error}); "
                 "mend that, or name another."
             ) from error
-        _say(f"the cache {folder} is damaged ({error}); it is built again")
-        return None
+        raise DamagedCacheError(str(error)) from error
     return source
 
 
@@ -137,7 +140,7 @@ def _lock(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            _say(f"another run is building the cache {folder}; waiting for it")
+            say(f"another run is building the cache {folder}; waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -146,16 +149,21 @@ def _tell_left_out(left_out, pictures, max_broken, folder):
     if not left_out:
         return
     too_many = len(left_out) > max_broken * pictures
-    first = left_out[: NAMED if too_many else NAMED_IN_PASSING]
-    named = "; ".join(f"{name}: {reason}" for name, reason in first)
-    rest = f"; all of them stand in {folder / LEFT_OUT}" if len(left_out) > len(first) else ""
-    told = f"{len(left_out):,} of {pictures:,} pictures can't be used ({named}{rest})"
+    by_reason = {}
+    for name, reason in left_out:
+        by_reason.setdefault(reason, []).append(name)
+    reasons = list(by_reason.items())[: NAMED if too_many else NAMED_IN_PASSING]
+    told = "; ".join(f"{_named(names)}: {reason}" for reason, names in reasons)
+    if sum(len(names[:NAMED_IN_PASSING]) for _, names in reasons) < len(left_out):
+        told += f"; all of them stand in {folder / LEFT_OUT}"
+    told = f"{len(left_out):,} of {pictures:,} pictures can't be used ({told})"
     if too_many:
         raise UserError(
             f"{told}, more than data.max_broken={max_broken} allows; mend or remove them, or allow more of them."
         )
-    _say(f"{told}; they are left out")
+    say(f"{told}; they are left out")
 
 
-def _say(text):
-    print(text, file=sys.stderr, flush=True)
+def _named(names):
+    more = f" and {len(names) - NAMED_IN_PASSING:,} more" if len(names) > NAMED_IN_PASSING else ""
+    return ", ".join(names[:NAMED_IN_PASSING]) + more

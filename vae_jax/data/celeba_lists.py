@@ -83,7 +83,7 @@ def _read_lines(path: Path) -> list[Line]:
 def _values(path: Path, lines: list[Line], width: int, allowed: range) -> np.ndarray:
     """The integers of all lines [N, width] int32."""
     try:
-        values = np.loadtxt((line.rest for line in lines), np.int32, comments=None, ndmin=2)
+        values = np.loadtxt([line.rest or "no value" for line in lines], np.int32, comments=None, ndmin=2)
     except ValueError:
         values = np.empty((0, 0), np.int32)
     good = values.shape == (len(lines), width) and values.min() >= allowed[0] and values.max() <= allowed[-1]

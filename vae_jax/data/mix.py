@@ -58,7 +58,10 @@ def open_mix(config: ConfigDict, open_splits: Callable[[ConfigDict], dict[str, S
     opened = []
     for part in parts:
         own = ConfigDict({**config, "source": part.source, "dir": part.folder, "mix": ()})
-        opened.append(open_splits(own))
+        try:
+            opened.append(open_splits(own))
+        except UserError as error:
+            raise UserError(f"data.mix has {part.entry!r}, for which {error}") from error
         first, last = (splits["train"].features for splits in (opened[0], opened[-1]))
         if (first.shape, first.dtype) != (last.shape, last.dtype):
             raise UserError(
@@ -74,7 +77,15 @@ def read_parts(mix: Sequence[str]) -> list[Part]:
         raise UserError(
             f"data.mix is {tuple(mix)!r}; data.source='mix' needs two or more, as ('celeba=0.7', 'folder:~/faces=0.3')."
         )
-    return [_read_part(entry) for entry in mix]
+    parts = [_read_part(entry) for entry in mix]
+    named = [(part.source, part.folder) for part in parts]
+    for part in parts:
+        if named.count((part.source, part.folder)) > 1:
+            raise UserError(
+                f"data.mix is {tuple(mix)!r}, which names {part.entry.rpartition('=')[0]!r} twice; name it once, with "
+                "the sum of its proportions."
+            )
+    return parts
 
 
 def _read_part(entry: str) -> Part:

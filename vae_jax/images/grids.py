@@ -14,6 +14,7 @@ from vae_jax.images.lettering import with_captions, with_row_names
 LINE = 2  # pixels between the pictures of a grid, and between an original and its reconstruction
 GROUP = 12  # pixels between pairs
 WHITE = 255
+MAX_SIDE = 512  # pixels, of what is enlarged
 
 
 def showable(shape: tuple[int, ...]) -> bool:
@@ -32,8 +33,8 @@ def to_uint8(images: np.ndarray) -> np.ndarray:
 def grid(images: np.ndarray, columns: int, *, captions: Sequence[str] = (), min_side: int = 64) -> np.ndarray:
     """Pictures [N,H,W,C] in [0,1], C 1 or 3, side by side in reading order: uint8 [h,w,3].
 
-    Each is enlarged by the smallest whole factor that makes its shorter side `min_side` pixels or more, and stands
-    above its caption where there are any.
+    Each is enlarged by the smallest whole factor that makes its shorter side `min_side` pixels or more (less for those
+    that MAX_SIDE then bounds), and stands above its caption where there are any.
     """
     return _mosaic(_captioned(_tiles(images, min_side), captions), columns, gap=LINE)
 
@@ -92,7 +93,7 @@ def _tiles(images, min_side):
         raise UserError("There are no pictures to show.")
     if channels not in (1, 3):
         raise UserError(f"Pictures can be shown with 1 or 3 channels; these have {channels}.")
-    factor = -(-min_side // min(height, width))
+    factor = max(1, min(-(-min_side // min(height, width)), MAX_SIDE // max(height, width)))
     tiles = np.broadcast_to(to_uint8(images), (n, height, width, 3))
     return tiles.repeat(factor, axis=1).repeat(factor, axis=2)
 

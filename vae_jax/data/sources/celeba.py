@@ -1,7 +1,6 @@
 """CelebA (Liu et al., 2015) as it lies on disk: a folder of pictures or the zip itself, and the official lists."""
 
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from vae_jax.data.celeba_lists import Table, read_table
 from vae_jax.data.files import SUFFIXES, Listing, PictureFiles, list_archive, list_folder
 from vae_jax.data.source import IDENTITIES, Pictures
 from vae_jax.errors import UserError
+from vae_jax.progress import say
 
 WHOLE = 202_599  # pictures in all of CelebA
 SPLITS = ("train", "validation", "test")  # as list_eval_partition numbers them
@@ -132,4 +132,8 @@ def _say_what_is_missing(partition: Table, named: dict[str, str], splits: dict[s
             said.append(f"{unlisted:,} more pictures are left out, which lack an entry in a list")
         if unpictured:
             said.append(f"{unpictured:,} entries of {partition.path.name} have no picture")
-        print("; ".join(said), file=sys.stderr, flush=True)
+        if lacking := [split for split in SPLITS if split not in splits]:
+            said.append(
+                f"none for {' and '.join(lacking)}, so that a part of the training pictures is set aside for it"
+            )
+        say("; ".join(said))

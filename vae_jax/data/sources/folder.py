@@ -2,22 +2,24 @@
 
 import hashlib
 import os
-import sys
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from vae_jax.data.files import SPLITS, SUFFIXES, PictureFiles, list_folder
+from vae_jax.data.files import SPLITS, SUFFIXES, Listing, PictureFiles, list_folder
 from vae_jax.errors import UserError
+from vae_jax.progress import say
+
+TOP = "."  # what the folder itself is called among its subfolders
 
 
 def open_splits(config: ConfigDict) -> dict[str, PictureFiles]:
     """The pictures below `config.dir`, split by their paths, so that adding pictures moves none from split to split.
 
-    Where the folders at the top are called train, validation (or val) and test, they are the splits. Those that are
-    not there are drawn from the paths: the share `config.test_fraction` of all pictures is for testing, and
+    Where the folders at the top are called train, validation (or val) and test, in any case, they are the splits. Those
+    that are not there are drawn from the paths: the share `config.test_fraction` of all pictures is for testing, and
     `config.validation_fraction` of the others for validation. The classes are the folders below that, if there are
     two or more.
     """
@@ -28,26 +30,39 @@ def open_splits(config: ConfigDict) -> dict[str, PictureFiles]:
     if not listing.stamps:
         found = _counted(listing.passed_over) or "nothing at all"
         raise UserError(f"data.dir is {config.dir!r}, below which no {', '.join(SUFFIXES)} lies, but {found}.")
-    tops = {name.partition("/")[0] for name in listing.stamps if "/" in name}
-    given = {SPLITS[top] for top in tops} if "train" in tops and tops <= SPLITS.keys() else set()
-    loose = [name for name in listing.stamps if "/" not in name]
-    if given and loose:  # taken for classes, the folders would have test pictures trained on
-        raise UserError(
-            f"data.dir is {config.dir!r}, where {loose[0]!r} ({len(loose):,} such) lies beside the folders "
-            f"{', '.join(sorted(tops))}, which are the splits; move it into one of them, or away."
-        )
+    given = _given_splits(config.dir, listing)
     splits, folders = {}, {}
     for name in listing.stamps:
         top, _, below = name.partition("/")
-        splits[name] = _split(name, SPLITS[top] if given else "train", given, config)
+        splits[name] = _split(name, SPLITS[top.lower()] if given else "train", given, config)
         folder, slash, _ = (below if given else name).partition("/")
-        folders[name] = folder if slash else ""
+        folders[name] = folder if slash else TOP
     classes = tuple(sorted(set(folders.values())))
-    print(_told(splits, classes, listing.passed_over), file=sys.stderr, flush=True)
+    say(_told(splits, classes, listing.passed_over))
     return {
         split: _pictures(listing, [name for name in splits if splits[name] == split], folders, classes)
         for split in dict.fromkeys(SPLITS.values())
     }
+
+
+def _given_splits(root: str, listing: Listing) -> set[str]:
+    """The splits that have a folder at the top; none where these are classes.
+
+    UserError for what lies beside them: taken for classes, the folders would have test pictures trained on.
+    """
+    tops = {name.partition("/")[0] if "/" in name else TOP for name in listing.stamps}
+    found = {SPLITS[top.lower()] for top in tops if top.lower() in SPLITS}
+    others = sorted(top for top in tops if top.lower() not in SPLITS)
+    if "train" not in found or found == {"train"} and set(others) - {TOP}:
+        return set()
+    if others:
+        count = sum((name.partition("/")[0] if "/" in name else TOP) in others for name in listing.stamps)
+        where = "at the top" if others == [TOP] else f"in {', '.join(top for top in others if top != TOP)}"
+        raise UserError(
+            f"data.dir is {root!r}, where {_number(count, 'picture')} {where} lie beside the folders "
+            f"{', '.join(sorted(tops - set(others)))}, which are the splits; move them into one of these, or away."
+        )
+    return found
 
 
 def _split(name: str, split: str, given: set[str], config: ConfigDict) -> str:
@@ -74,9 +89,15 @@ def _pictures(listing, names, folders, classes):
 
 def _told(splits, classes, passed_over):
     sizes = ", ".join(f"{split} {count:,}" for split, count in Counter(splits.values()).most_common())
-    text = f"{len(splits):,} pictures ({sizes})"
-    text += f" in {len(classes):,} classes" if len(classes) > 1 else ""
+    text = f"{_number(len(splits), 'picture')} ({sizes})"
+    if len(classes) > 1:
+        text += f" in {len(classes):,} classes"
+        text += f", one of them ({TOP!r}) of the pictures beside their folders" if TOP in classes else ""
     return text + (f"; passed over: {_counted(passed_over)}" if passed_over else "")
+
+
+def _number(count, noun):
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def _counted(passed_over):

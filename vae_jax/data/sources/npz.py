@@ -77,7 +77,10 @@ def _read_npz(path: Path, split: str) -> dict[str, ArraySource]:
             elif what in LABELS:
                 labels[where] = _labels(name, arrays[name])
         if not images:
-            raise UserError(f"the arrays are {', '.join(arrays.files)}; images must be called {' or '.join(IMAGES)}.")
+            raise UserError(
+                f"the arrays are {', '.join(arrays.files)}; images must be called {', '.join(IMAGES[:-1])} or "
+                f"{IMAGES[-1]}, where there are splits with their names, as x_train and x_test."
+            )
     count = max((values.max(initial=-1) + 1 for values in labels.values()), default=0)
     classes = tuple(map(str, range(count)))
     return {where: ArraySource(images[where], labels.get(where), classes) for where in images}
@@ -87,6 +90,12 @@ def _images(name: str | Path, array: np.ndarray) -> np.ndarray:
     """Images [N, H, W, C], or vectors [N, D], of whatever the file has."""
     if array.ndim not in (2, 3, 4):
         raise UserError(f"{name} has the shape {array.shape}; it must be [N, H, W], [N, H, W, C] or [N, D].")
+    if 0 in array.shape[1:]:
+        raise UserError(f"{name} has the shape {array.shape}, whose images have no pixels.")
+    if array.dtype != np.uint8 and not np.issubdtype(array.dtype, np.floating):
+        raise UserError(
+            f"{name} is {array.dtype}; it must be uint8, or floats in [0, 1] (save 0 and 1 as array.astype('float32'))."
+        )
     if array.ndim == 4 and array.shape[3] > 4 and array.shape[1] in (1, 3):
         raise UserError(f"{name} has the shape {array.shape}, as [N, C, H, W]; save it with the channels last.")
     if np.issubdtype(array.dtype, np.floating):
