@@ -1,8 +1,9 @@
 """Differences between groups: their intervals against closed forms, and their correction against a published one."""
 
 import numpy as np
+from scipy import stats
 
-from vae_jax.studies.groups import differences, holm
+from vae_jax.studies.groups import differences, holm, two_sided_p
 from vae_jax.studies.probes import probe
 
 
@@ -40,6 +41,11 @@ def test_a_group_of_few_people_is_not_judged():
 def test_differences_that_are_not_there_are_rarely_found():
     found = [differences(*made(60, 3, seed)).p[0] < 0.05 for seed in range(60)]
     assert sum(found) <= 9, "three are expected, and more than nine in one of 700 such tests"
+
+
+def test_p_is_that_of_another_library():
+    t = np.array([0.0, 0.5, -2.0, 4.0])
+    np.testing.assert_allclose(two_sided_p(t, freedom=20), 2 * stats.t.sf(np.abs(t), 20), rtol=1e-4)
 
 
 def test_holms_correction_is_that_of_a_worked_example():

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jax.scipy.stats import norm
+from jax.scipy.special import betainc
 
 RESAMPLES = 2000
 LEAST_PEOPLE, LEAST_PICTURES = 5, 20  # in a group, and outside of it, to be judged
@@ -28,8 +28,8 @@ def differences(errors: np.ndarray, within: np.ndarray, people: np.ndarray, *, s
     """Compares errors [N] within and outside of groups [N, G] of 0 and 1; `people` [N] says who is in each picture.
 
     The interval is a bootstrap over people (pictures of one person are not independent), and p is two-sided from its
-    standard error by the normal approximation. A group of too few people or pictures, or with too few outside of it,
-    is not judged.
+    standard error by Student's t with two degrees of freedom fewer than there are people. A group of too few people or
+    pictures, or with too few outside of it, is not judged.
     """
     _, person = np.unique(people, return_inverse=True)
     inside = within.astype(np.float64)
@@ -50,8 +50,13 @@ def differences(errors: np.ndarray, within: np.ndarray, people: np.ndarray, *, s
         low[judged], high[judged] = np.nanpercentile(resampled[:, judged], COVERED, axis=0)
         stderr[judged] = np.nanstd(resampled[:, judged], axis=0)
     p = np.full(len(judged), np.nan)
-    p[judged] = holm(2 * np.asarray(norm.sf(np.abs(difference[judged]) / stderr[judged])))
+    p[judged] = holm(two_sided_p(difference[judged] / stderr[judged], freedom=count - 2))
     return Differences(difference, low, high, stderr, p, has_pictures[1].astype(int), has_people[1].astype(int), judged)
+
+
+def two_sided_p(t: np.ndarray, *, freedom: int) -> np.ndarray:
+    """P(|T| ≥ |t|) for Student's T with `freedom` degrees of freedom, by the incomplete beta function."""
+    return np.asarray(betainc(freedom / 2, 0.5, freedom / (freedom + np.square(t))), np.float64)
 
 
 def holm(p: np.ndarray) -> np.ndarray:
