@@ -38,6 +38,8 @@ SPECS = [
 
 def load(spec):
     config = load_file(f"{CONFIGS / spec}")
+    if config.objective.perceptual:
+        config.perceptual.weights = "vgg19.pth"  # which a user names
     resolve(config)
     return config
 
@@ -63,12 +65,14 @@ def nets(spec):
 def test_a_config_gives_back_pictures_of_the_size_that_it_takes(spec):
     model, shape = nets(spec)
     x, key = jax.ShapeDtypeStruct((2, *shape), jnp.float32), jax.random.key(0)
+    told = len(load(spec).model.cond)
+    cond = jax.ShapeDtypeStruct((2, told), jnp.float32) if told else None
 
-    def means(model, x):
-        output = model(x, key)
+    def means(model, x, cond):
+        output = model(x, key, cond)
         return output.likelihood.mean, output.posterior.mean
 
-    picture, latent = nnx.eval_shape(means, model, x)
+    picture, latent = nnx.eval_shape(means, model, x, cond)
     assert picture.shape == x.shape and latent.shape == (2, load(spec).model.latent)
 
 

@@ -21,7 +21,11 @@ def test_modules_of_a_layout_are_numbered_in_the_order_of_their_digits():
     assert found == [("net.0", "convs.0", "conv"), ("net.3", "convs.1", "conv"), ("net.10", "convs.2", "conv")]
 
 
-@pytest.mark.parametrize("part", [(name, part) for name, layout in LAYOUTS.items() for part in layout.parts], ids=str)
+@pytest.mark.parametrize(
+    "part",
+    [(name, part) for name, layout in LAYOUTS.items() for part in layout.parts],
+    ids=lambda part: f"{part[0]}, {part[1].theirs} as {part[1].ours}",
+)
 def test_a_tensor_comes_back_as_it_went(part):
     name, part = part
     dimensions = {"conv": (8, 6, 3, 3), "conv_transpose": (6, 8, 3, 3)}.get(name, (8, 6))

@@ -30,7 +30,7 @@ def save_study(workdir, name, chapter, title):
 def test_studies_stand_in_their_chapters_in_order(tmp_path):
     run = {
         "name": "x",
-        "config": {"train": {"steps": 1}, "data": {}},
+        "config": {"train": {"steps": 1}, "data": {}, "model": {}},
         "versions": {},
         "git": None,
         "data": {"train": 1},

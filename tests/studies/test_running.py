@@ -43,7 +43,7 @@ def test_all_studies_are_made_and_shown_and_what_can_not_be_is_named(command, ow
     command(f"--workdir={own}", "--study=all", "--config.study.examples=60", "--config.study.count=3")
     said = capsys.readouterr().out
     left_out = {line.split()[0] for line in said.splitlines() if "is left out: " in line}
-    assert left_out == {"attributes", "compare", "vectors"}, "the digits have classes, but no attributes"
+    assert left_out == {"attributes", "compare", "postprocess", "vectors"}, "the digits have classes, and no colours"
     html = (own / "report" / "index.html").read_text()
     for name in STUDIES.keys() - left_out:
         folder = own / "studies" / name
