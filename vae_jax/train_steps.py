@@ -16,7 +16,7 @@ from vae_jax import rng
 from vae_jax.axis import choose_axis, over_replicas
 from vae_jax.data.transforms import Prepared, for_training
 from vae_jax.mesh import replicated
-from vae_jax.nn.convolution_layers import choose_lowering, set_lowering
+from vae_jax.nn.convolution_layers import choose_lowering, compiler_options, set_lowering
 from vae_jax.nn.vgg import Vgg
 from vae_jax.objectives import objective
 from vae_jax.optimizer import learning_rate, make_optimizer
@@ -46,6 +46,8 @@ class TrainSteps:
         self.optimizer = make_optimizer(config.optimizer)
         self._learning_rate = learning_rate(config.optimizer)
         self.lowering = choose_lowering(config.convolution, mesh)
+        model = nnx.eval_shape(lambda: self._model(jnp.dtype("float32")))
+        self._compiler_options = compiler_options(model, self.lowering)
         self._train_graph = self._graph(jnp.dtype(config.dtype), training=True)
         self._eval_graph = self._graph(jnp.dtype("float32"), training=False)
         self._axis = choose_axis(config.train.replica_axis, mesh.devices.flat[0].platform)
@@ -158,10 +160,13 @@ class TrainSteps:
             opt_state=opt_state,
             ema=self._averaged(state, variables),
             window=self._window(state, metrics),
-            ok=state.ok & _finite((metrics["loss"], metrics["gradient_norm"], variables)),
+            ok=state.ok,
         )
-        kept = jax.tree.map(functools.partial(jnp.where, new.ok), new, state)
-        return dataclasses.replace(kept, ok=new.ok), {**metrics, "ok": new.ok}
+        # The choice hangs on what is known before the update, so that both are one pass over the state.
+        ok = state.ok & _finite((metrics["loss"], metrics["gradient_norm"]))
+        kept = jax.tree.map(functools.partial(jnp.where, ok), new, state)
+        kept = dataclasses.replace(kept, ok=ok & _finite(kept.variables))
+        return kept, {**metrics, "ok": kept.ok}
 
     def _averaged(self, state: TrainState, variables: Variables) -> Variables | None:
         """decay·old + (1 − decay)·new, the decay rising as (1 + step)/(10 + step) so that early weights fade."""
@@ -192,7 +197,8 @@ class TrainSteps:
             with jax.default_matmul_precision(precision):
                 return function(*args, **kwargs)
 
-        return jax.jit(traced, out_shardings=replicated(self.mesh), **options)
+        options = {"compiler_options": self._compiler_options, "out_shardings": replicated(self.mesh), **options}
+        return jax.jit(traced, **options)
 
 
 def _finite(tree) -> jax.Array:
