@@ -253,7 +253,7 @@ def test_a_config_file_that_takes_no_argument(mistake):
     ("arguments", "words"),
     [
         (["--confg=3"], ["confg", "config"]),
-        (["--mode=evaluate"], ["mode", "evaluate", "train|eval|sample|report"]),
+        (["--mode=evaluate"], ["mode", "evaluate", "train|eval|sample|study|report"]),
         (["--split=all"], ["split", "all", "test"]),
         (["configs/digits.py"], ["'configs/digits.py'", "--name=value"]),
         ([], ["--config", "--workdir"]),
