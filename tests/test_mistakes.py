@@ -275,7 +275,7 @@ def test_a_wrong_flag(mistake, arguments, words):
     assert [word for word in words if word not in said] == [], said
 
 
-@pytest.mark.parametrize("mode", ["train", "eval", "sample", "report"])
+@pytest.mark.parametrize("mode", ["train", "eval", "sample", "study", "report"])
 def test_a_folder_without_a_run(mistake, tmp_path, mode):
     (tmp_path / "empty").mkdir()
     assert "empty" in mistake(f"--mode={mode}", "--workdir=empty")
