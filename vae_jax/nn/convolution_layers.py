@@ -26,7 +26,7 @@ def choose_lowering(convolution: str, mesh: Mesh) -> str:
 
 def compiler_options(model: nnx.Module, lowering: str) -> dict[str, str]:
     """What `jax.jit` must be told for programs of `model`, if the convolutions in it are computed by `lowering`."""
-    convolves = any(isinstance(node, Conv | ConvTranspose) for _, node in nnx.iter_graph(model))
+    convolves = any(isinstance(node, Conv | ConvTranspose | UpsampledConv) for _, node in nnx.iter_graph(model))
     return _EIGEN if convolves and lowering == "cpu" else {}
 
 
