@@ -17,7 +17,7 @@ from vae_jax.axis import choose_axis, over_replicas
 from vae_jax.data.transforms import Prepared, for_training, held_out
 from vae_jax.mesh import replicated
 from vae_jax.models.vae import VAE
-from vae_jax.nn.convolution_layers import choose_lowering, set_lowering
+from vae_jax.nn.convolution_layers import choose_lowering, compiler_options, set_lowering
 from vae_jax.objectives import objective
 from vae_jax.optimizer import learning_rate, make_optimizer
 from vae_jax.state import TrainState, Variables, initial_state
@@ -43,6 +43,8 @@ class Steps:
         self.optimizer = make_optimizer(config.optimizer)
         self._learning_rate = learning_rate(config.optimizer)
         self.lowering = choose_lowering(config.convolution, mesh)
+        model = nnx.eval_shape(lambda: self._model(jnp.dtype("float32")))
+        self._compiler_options = compiler_options(model, self.lowering)
         self._train_graph = self._graph(jnp.dtype(config.dtype), training=True)
         self._eval_graph = self._graph(jnp.dtype("float32"), training=False)
         whole = replicated(mesh)
@@ -246,7 +248,7 @@ class Steps:
             with jax.default_matmul_precision(precision):
                 return function(*args, **kwargs)
 
-        return jax.jit(traced, **options)
+        return jax.jit(traced, compiler_options=self._compiler_options, **options)
 
 
 def _finite(tree) -> jax.Array:
