@@ -160,13 +160,10 @@ class TrainSteps:
             opt_state=opt_state,
             ema=self._averaged(state, variables),
             window=self._window(state, metrics),
-            ok=state.ok,
+            ok=state.ok & _finite((metrics["loss"], metrics["gradient_norm"], variables)),
         )
-        # The choice hangs on what is known before the update, so that both are one pass over the state.
-        ok = state.ok & _finite((metrics["loss"], metrics["gradient_norm"]))
-        kept = jax.tree.map(functools.partial(jnp.where, ok), new, state)
-        kept = dataclasses.replace(kept, ok=ok & _finite(kept.variables))
-        return kept, {**metrics, "ok": kept.ok}
+        kept = jax.tree.map(functools.partial(jnp.where, new.ok), new, state)
+        return dataclasses.replace(kept, ok=new.ok), {**metrics, "ok": new.ok}
 
     def _averaged(self, state: TrainState, variables: Variables) -> Variables | None:
         """decay·old + (1 − decay)·new, the decay rising as (1 + step)/(10 + step) so that early weights fade."""
