@@ -20,7 +20,7 @@ from vae_jax.study_options import stage_names
 
 MEASURED = 256  # held-out examples
 SHOWN = 8
-LABELS = {"mse": "Mean squared error per pixel", "psnr": "PSNR", "ssim": "SSIM"}
+METRICS = {"mse": ("Mean squared error per pixel", ""), "psnr": ("PSNR", "dB"), "ssim": ("SSIM", "")}
 
 
 def postprocess(model: Model, images: np.ndarray, *, options: Mapping | None = None) -> dict[str, np.ndarray]:
@@ -44,9 +44,10 @@ def _run(setting: Setting) -> Result:
     names, figures = ["decoded", *stage_names(options.stages)], {}
     measure = jax.jit(image_metrics)
     for number, (name, output) in enumerate(zip(names, [made["reconstructions"], *made["outputs"]], strict=True)):
-        for metric, values in measure(originals, output).items():
-            label = f"{LABELS[metric]}, {number}. {name}"
-            figures[f"{metric}_{number}_{name}"] = figure(np.asarray(values), label, "dB" if metric == "psnr" else "")
+        measured = measure(originals, output)
+        for metric, (label, unit) in METRICS.items():
+            values = np.asarray(measured[metric])
+            figures[f"{metric}_{number}_{name}"] = figure(values, f"{label}, {number}. {name}", unit)
     note = f"Measured on the first {len(originals)} examples of the {split} split, each stage after the ones before."
     return Result(arrays, {"postprocess": _picture(setting, arrays, names)}, figures, (note,))
 
