@@ -146,7 +146,7 @@ WRONG = {
 SAID = {
     "another latent": "does not fit: fc_mu.weight 3×64 → heads.mean.kernel 64×2",
     "another architecture": "does not fit: encoder.1.weight 4×4×3×3 → encoder.convs.1.kernel absent",
-    "something missing": "missing: nothing in the file → heads.log_variance.kernel 64×2",
+    "something missing": "missing: nothing in the file → heads.log_variance.bias 2 and 2 more",
     "something left over": "left over: classifier.weight 2×2 → no place",
     "not finite": "fc_z.bias holds NaN",
     "of another net": "finds none of the modules of the file",

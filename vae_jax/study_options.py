@@ -28,8 +28,8 @@ STUDY = {
         "stages": "saturation,contrast,dehaze,bilateral,sharpen",  # any of these, in any order
         "saturation": 1.3,  # factor
         "contrast": 1.2,  # factor
-        "haze": 0.95,  # share of the haze that is taken away
-        "haze_patch": 15,  # pixels on a side of what has a dark one in a clear picture
+        "haze": 0.5,  # share of the haze that is taken away
+        "haze_patch": 7,  # pixels on a side of what has a dark one in a clear picture
         "haze_radius": 15,  # pixels, of the guided filter
         "bilateral_radius": 2,  # pixels
         "bilateral_color": 0.1,  # stddev of differences of pixels, summed over channels
