@@ -80,7 +80,7 @@ def test_faces_reach_the_elbo_of_float32(faces):
     assert half == pytest.approx(single, rel=0.01)
 
 
-@pytest.mark.parametrize("norm", ["none", "batch", "layer"])
+@pytest.mark.parametrize("norm", ["none", "batch", "layer", "group"])
 def test_parameters_losses_and_statistics_are_float32(norm):
     config = config_of("bfloat16", **convolutional(channels=(4,), norm=norm))
     resolve(config)
@@ -96,7 +96,7 @@ def test_parameters_losses_and_statistics_are_float32(norm):
     assert {leaf.dtype.name for leaf in jax.tree.leaves(after)} == {"float32", "int32", "uint32", "bool"}
 
 
-@pytest.mark.parametrize("family", ["conv", "mlp"])
+@pytest.mark.parametrize("family", ["conv", "mlp", "resnet"])
 def test_log_variances_come_from_float32_layers(family):
     def outputs(**changes):
         config = config_of("bfloat16", **changes)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vae_jax.disk import cache_folder, locked, written_aside
+from vae_jax.disk import cache_folder, folder_written_aside, locked, written_aside
 
 
 def test_a_file_keeps_what_it_held_until_the_new_one_is_whole(tmp_path):
@@ -45,3 +45,16 @@ def test_a_folder_is_held_by_one_process_at_a_time(tmp_path):
         assert alone
         assert ask() == "False"
     assert ask() == "True"
+
+
+def test_a_folder_takes_the_place_of_the_old_one_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "study"
+    for content in ("first", "second"):
+        with folder_written_aside(path) as aside:
+            (aside / content).write_text(content)
+    assert [file.name for file in path.iterdir()] == ["second"]
+    with pytest.raises(ZeroDivisionError), folder_written_aside(path) as aside:
+        (aside / "third").write_text("half")
+        raise ZeroDivisionError
+    assert [file.name for file in path.iterdir()] == ["second"]
+    assert list(tmp_path.iterdir()) == [path]

@@ -91,6 +91,12 @@ def test_compilations_are_noticed():
         ("objective.kl=-1", ["objective.kl", "-1", "0 or more"]),
         ("objective.kl=1e999", ["objective.kl", "inf"]),
         ("objective.kl=nan", ["objective.kl", "nan"]),
+        ("objective.perceptual=1", ["perceptual.weights", "--config.perceptual.weights=FILE", "download.pytorch.org"]),
+        ("perceptual.weights=no.npz", ["perceptual.weights is 'no.npz'", "No such file", "download.pytorch.org"]),
+        ("perceptual.weights=no.h5", ["perceptual.weights is 'no.h5'", ".safetensors"]),
+        ("perceptual.layers=('relu9',)", ["perceptual.layers", "relu9", "relu1_1"]),
+        ("model.cond=Smiling", ["model.cond", "'Smiling'", "a tuple"]),
+        ("model.target=('labels',)", ["model.target", "'labels'", "did you mean 'label'?"]),
         ("model.latent=0", ["model.latent", "0", "1 or more"]),
         ("model.latent=-2", ["model.latent", "-2"]),
         ("model.variance=0", ["model.variance", "0"]),
@@ -196,6 +202,10 @@ def test_replicas_of_an_autoencoder_have_no_kl(mistake, file):
         ("config.model.encoder = dict(family='conv', stride=1.5)", ["model.encoder.stride", "1.5"]),
         ("config.model.encoder = dict(family='conv', chanels=(8,))", ["model.encoder.chanels", "channels?"]),
         ("config.model.encoder = dict(family='conv', activation='rleu')", ["model.encoder.activation", "'rleu'"]),
+        ("config.model.encoder = dict(family='upsampling')", ["model.encoder.family", "'upsampling'", "decoders only"]),
+        ("config.model.encoder = dict(family='resnet', blocks=0)", ["model.encoder.blocks", "0", "1 or more"]),
+        ("config.model.encoder = dict(family='resnet', attention=-1)", ["model.encoder.attention", "-1", "0 or more"]),
+        ("config.data.train_on = 'test'", ["data.train_on", "'test'", "train, all"]),
         ("config.model.encoder = dict(family='mlp', widths=(8.0,))", ["model.encoder.widths", "(8.0,)"]),
         ("config.model.encoder = dict(family='mlp', widths=512)", ["model.encoder.widths", "512"]),
         ("config.model.encoder = dict(channels=(8,))", ["model.encoder", "family"]),
@@ -253,7 +263,7 @@ def test_a_config_file_that_takes_no_argument(mistake):
     ("arguments", "words"),
     [
         (["--confg=3"], ["confg", "config"]),
-        (["--mode=evaluate"], ["mode", "evaluate", "train|eval|sample|report"]),
+        (["--mode=evaluate"], ["mode", "evaluate", "train|eval|sample|study|report"]),
         (["--split=all"], ["split", "all", "test"]),
         (["configs/digits.py"], ["'configs/digits.py'", "--name=value"]),
         ([], ["--config", "--workdir"]),
@@ -265,7 +275,7 @@ def test_a_wrong_flag(mistake, arguments, words):
     assert [word for word in words if word not in said] == [], said
 
 
-@pytest.mark.parametrize("mode", ["train", "eval", "sample", "report"])
+@pytest.mark.parametrize("mode", ["train", "eval", "sample", "study", "report"])
 def test_a_folder_without_a_run(mistake, tmp_path, mode):
     (tmp_path / "empty").mkdir()
     assert "empty" in mistake(f"--mode={mode}", "--workdir=empty")

@@ -96,7 +96,7 @@ class Checkpoints:
         if step in self.steps():
             return
         evaluated = held_out_loss is not None and math.isfinite(held_out_loss)
-        named = _named(tree)
+        named = named_leaves(tree)
         sums = _checksums(named)
         self._checkpointer.save_async(
             step,
@@ -116,11 +116,11 @@ class Checkpoints:
         for step in candidates:
             named = {}
             try:
-                named = self._load(step, _named(abstract))
+                named = self._load(step, named_leaves(abstract))
             except Exception as error:  # whatever a broken file raises; what it was is said
                 self._say(f"checkpoint {step} can't be used: {_first_line(error)}")
             if cluster.all_say(bool(named)):
-                return Restored(_unnamed(named, abstract), step)
+                return Restored(with_leaves(named, abstract), step)
         raise UserError(
             f"None of the checkpoints {', '.join(map(str, candidates))} can be read as this run's model; name another "
             f"with --checkpoint=STEP, or train again in another --workdir."
@@ -190,14 +190,15 @@ def _always():
     return ocp.training.save_decision_policies.FixedIntervalPolicy(1)
 
 
-def _named(tree: Any) -> dict[str, Any]:
+def named_leaves(tree: Any) -> dict[str, Any]:
     """The leaves under their paths, as in "variables.params.encoder.convs.0.kernel"."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 
-def _unnamed(named: dict[str, Any], abstract: Any) -> Any:
-    return jax.tree.unflatten(jax.tree.structure(abstract), [named[name] for name in _named(abstract)])
+def with_leaves(named: dict[str, Any], abstract: Any) -> Any:
+    """The tree shaped as `abstract` whose leaves have these names."""
+    return jax.tree.unflatten(jax.tree.structure(abstract), [named[name] for name in named_leaves(abstract)])
 
 
 def _checksums(named: dict[str, Any]) -> dict[str, int]:

@@ -11,19 +11,12 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from absl import flags
-
 from vae_jax.errors import UserError
+from vae_jax.flags import FLAGS
 
 HEARTBEAT_SECONDS = 30  # without a sign of life: then a process counts as lost, and the others end
 PARTING_SECONDS = 20  # for which a process that ends waits for the others
 MODES = ("train", "eval", "sample")  # what several processes can do
-
-FLAGS = flags.FLAGS
-flags.DEFINE_bool("multihost", False, "This is one of several processes that make one run: see launch/README.md.")
-flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, where no Slurm, Kubernetes or Cloud TPU tells.")
-flags.DEFINE_integer("processes", None, "How many processes there are; where that is told, too, they must agree.")
-flags.DEFINE_integer("process_id", None, "Which of them this is, from 0 on.")
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,12 @@
 """What the modes of the command line do, in the order that a run folder needs."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from vae_jax import cluster
+from vae_jax import cluster, exporting
 from vae_jax.checkpoint import Checkpoints
 from vae_jax.compilation import use_compilation_cache
 from vae_jax.config import differences, resolve
@@ -15,6 +15,8 @@ from vae_jax.errors import StoppedError, UserError
 from vae_jax.evaluation.evaluate import evaluate as evaluate_split
 from vae_jax.evaluation.held_out import evaluation_variables
 from vae_jax.evaluation.sampling import sample as sample_prior
+from vae_jax.importing import import_weights
+from vae_jax.inference import load_model
 from vae_jax.mesh import make_mesh
 from vae_jax.progress import say
 from vae_jax.replicas import Group, open_group, replica_values
@@ -25,6 +27,8 @@ from vae_jax.report.page import write_report
 from vae_jax.report.text import plus_minus
 from vae_jax.run import Record, Run, check_same_run, contents, open_data, read_record, write_config
 from vae_jax.state import TrainState
+from vae_jax.studies.opening import Asked
+from vae_jax.studies.running import Made, run_studies
 from vae_jax.train import train_together
 
 
@@ -51,7 +55,8 @@ def train(workdir: Path, name: str, config: ConfigDict, *, command: str) -> None
         raise StoppedError(f"Stopped at step {step}, which is saved. The same command resumes it:\n  {command}")
     for run, each in zip(group.runs, trained, strict=True):
         meta = evaluate_split(run, each.state, split="test", checkpoint="newest")
-        _sample(run, each.state, checkpoint="newest")
+        if not run.config.model.target:
+            _sample(run, each.state, checkpoint="newest")
         _print_figures(run, meta)
     report(workdir)
 
@@ -66,10 +71,39 @@ def evaluate(workdir: Path, config: ConfigDict, *, split: str, checkpoint: str) 
 
 def sample(workdir: Path, config: ConfigDict, *, checkpoint: str) -> None:
     """Draws samples from a checkpoint, of every replica, and renews the report."""
+    if config.model.target:
+        raise UserError(
+            f"--mode=sample, but {workdir} holds a classifier, which draws nothing; --mode=eval tells of it."
+        )
     for run in _open_saved(workdir, config):
         _sample(run, restore(run, checkpoint), checkpoint=checkpoint)
         print(f"{config.sample.count} samples: {run.study('sample')}")
     report(workdir)
+
+
+def study(workdir: Path, config: ConfigDict, asked: Asked, *, checkpoint: str, command: str) -> None:
+    """Makes the studies that are asked for of a checkpoint, of every replica, and renews the report."""
+    resolve(config)
+    saved = saved_record(workdir)
+    for folder in [workdir / replica for replica in replica_values(saved.config)] or [workdir]:
+        run_studies(asked, folder, config, made=Made(checkpoint, command))
+    report(workdir)
+
+
+def import_(
+    workdir: Path, name: str, config: ConfigDict, weights: Sequence[str], *, partial: bool, command: str
+) -> None:
+    """Makes a run of weight files of another framework, and its report; see `import_weights`."""
+    use_compilation_cache()
+    import_weights(workdir, name, config, weights, partial=partial, command=command)
+    report(workdir)
+
+
+def export(workdir: Path, *, kind: str, checkpoint: str) -> None:
+    """Writes the model of a checkpoint, of every replica, for others; see `exporting.export`."""
+    for folder in [workdir / replica for replica in replica_values(saved_record(workdir).config)] or [workdir]:
+        for path in exporting.export(load_model(folder, checkpoint=checkpoint), folder, kind=kind):
+            print(path)
 
 
 def data(workdir: Path, name: str, config: ConfigDict) -> None:
@@ -164,8 +198,11 @@ def _sample(run: Run, state: TrainState, *, checkpoint: str) -> None:
 
 
 def _print_figures(run: Run, meta: dict) -> None:
-    print(f"{run.name}, step {meta['step']}, {meta['split']} split ({meta['examples']} examples):")
+    trained_on = "" if meta["held_out"] else ", trained on"
+    print(f"{run.name}, step {meta['step']}, {meta['split']} split ({meta['examples']} examples{trained_on}):")
     for name in meta["headline"]:
         figure = meta["figures"][name]
         mean, stderr = plus_minus(figure["mean"], figure["stderr"])
         print(f"  {figure['label']}: {mean} ± {stderr} {figure['unit']}".rstrip())
+    for warning in meta["warnings"]:
+        print(f"  {warning}")

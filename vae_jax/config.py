@@ -11,7 +11,9 @@ from pathlib import Path
 from ml_collections import ConfigDict, config_dict
 
 from vae_jax.errors import UserError
-from vae_jax.validation import check_net, check_values, family, get_field, net_options
+from vae_jax.nn.layers import check_choice, mirrored
+from vae_jax.study_options import STUDY
+from vae_jax.validation import check_net, check_values, family_options, get_field, net_options
 
 # What makes a run the same run; everything else may change when it is resumed.
 IDENTITY = (
@@ -29,9 +31,12 @@ IDENTITY = (
     "data.corrupt",
     "data.test_fraction",
     "data.validation_fraction",
+    "data.train_on",
     "data.seed",
     "model",
     "objective",
+    "perceptual.sha256",
+    "perceptual.layers",
     "optimizer",
     "train.batch_size",
     "train.replicas",
@@ -74,6 +79,7 @@ def default_config() -> ConfigDict:
                 },
                 "test_fraction": 0.2,  # of the whole, where the source has no test split of its own
                 "validation_fraction": 0.1,  # of the training split: it picks the best checkpoint
+                "train_on": "train",  # train (split) | all (of the splits: nothing is held out then)
                 "seed": 0,  # of the splits, and of the one Bernoulli draw of held-out images
                 "delivery": "auto",  # device | host | auto
                 "workers": 0,  # processes that read for host delivery; 0: threads
@@ -82,6 +88,8 @@ def default_config() -> ConfigDict:
                 "encoder": {"family": "mlp"},  # a module of vae_jax/nn, with the options it names
                 "decoder": {"family": "mlp", "mirror": True},
                 "latent": 8,
+                "cond": (),  # attributes that the nets are told, or ("label",), or ("attributes",) for all there are
+                "target": (),  # named likewise: with it the model is a classifier of these, an encoder alone
                 "posterior": "normal",  # normal (by log-variance) | softplus | point (an autoencoder)
                 "likelihood": "gaussian",  # gaussian | laplace | bernoulli
                 "variance": 1.0,  # of a pixel; where it is learned, what it starts from (per_pixel: not used)
@@ -89,11 +97,18 @@ def default_config() -> ConfigDict:
                 "output": "sigmoid",  # of the gaussian's or laplace's mean: sigmoid | identity
             },
             "objective": {
+                "reconstruction": 1.0,  # weight of −log p(x|z)
+                "perceptual": 0.0,  # nats for each unit of the perceptual distance, in the objective beside the others
                 "kl": 1.0,  # β
                 "kl_warmup": 0,  # steps over which β rises from 0
                 "free_bits": 0.0,  # nats a latent dimension may cost for nothing
                 "capacity": 0.0,  # C in β·|KL − C|, nats
                 "capacity_steps": 0,  # steps over which C rises from 0
+            },
+            "perceptual": {  # ½ the mean squared difference of a frozen VGG-19's features, summed over layers
+                "weights": "",  # the net's file, .pth, .safetensors or .npz; the distance is measured where it is named
+                "sha256": "",  # of that file; filled in when it is read
+                "layers": ("relu1_1", "relu2_1", "relu3_1"),
             },
             "optimizer": {
                 "name": "adam",  # adam | adamw | sgd
@@ -106,14 +121,18 @@ def default_config() -> ConfigDict:
                 "ema": 0.0,  # decay of the averaged parameters; 0: none
                 "accumulate": 1,  # batches a parameter update
             },
+            "pretrained": {  # what --mode=import does
+                # (source module, our module, layout): see vae_jax/pretrained/mapping.py; (): the names are ours
+                "mapping": (),
+                "architecture": "config",  # widths, depth, kernels, norms, latent: config (as it says) | file (its own)
+                "files": (),  # what was imported, filled in: each file's name and hash
+            },
             "train": {
                 "batch_size": 64,
                 "epochs": 20,
                 "steps": config_dict.placeholder(int),  # instead of epochs
                 "steps_per_call": 8,  # K, steps in one compiled call
-                "log_every": config_dict.placeholder(
-                    int
-                ),  # steps; default: about an epoch, at most 100, at most a tenth of all
+                "log_every": config_dict.placeholder(int),  # steps; default: an epoch, at most 100 or a tenth of all
                 "eval_every": config_dict.placeholder(int),  # steps; default: about an epoch, at least 100
                 "checkpoint_every": config_dict.placeholder(int),  # steps; default: as eval_every
                 # Many runs in one program: the values that replica 0, 1, ... has in the place of the config's one.
@@ -121,6 +140,7 @@ def default_config() -> ConfigDict:
                     "seed": (),
                     "kl": (),  # objective.kl
                     "capacity": (),  # objective.capacity
+                    "perceptual": (),  # objective.perceptual
                 },
                 "replica_axis": "auto",  # map | vmap | auto (map on the CPU)
             },
@@ -130,7 +150,12 @@ def default_config() -> ConfigDict:
                 "importance_examples": config_dict.placeholder(int),  # of the test split; default: all
                 "ema": True,  # evaluate the averaged parameters where there are any
             },
-            "sample": {"count": 64, "seed": 0},
+            "sample": {
+                "count": 64,
+                "seed": 0,
+                "cond": (),  # one number for each of model.cond; () draws conditions as often as training had them
+            },
+            "study": STUDY,  # what --mode=study does: vae_jax/study_options.py
             "profile": "",  # START:STOP, training steps of which a trace is written into the run folder
             "mesh": {
                 "devices": 0,  # 0: all
@@ -141,7 +166,10 @@ def default_config() -> ConfigDict:
 
 
 def load_file(spec: str) -> ConfigDict:
-    """The config of `path.py` or `path.py:argument` (the argument goes to its `get_config`)."""
+    """The config of `path.py` or `path.py:argument` (the argument goes to its `get_config`).
+
+    A file that has `ARGUMENTS` takes no others.
+    """
     path, _, argument = spec.partition(":")
     if not path.endswith(".py") or not Path(path).is_file():
         raise UserError(f"--config is {path!r}, which is no Python file; name a config such as configs/digits.py.")
@@ -149,6 +177,8 @@ def load_file(spec: str) -> ConfigDict:
     module = importlib.util.module_from_spec(module_spec)
     try:
         module_spec.loader.exec_module(module)
+        if argument:
+            check_choice(f"the argument of {path}", argument, getattr(module, "ARGUMENTS", (argument,)))
         config = module.get_config(argument) if argument else module.get_config()
     except UserError:
         raise
@@ -192,16 +222,21 @@ def resolve(config: ConfigDict) -> None:
     """
     _check_fields(config, default_config())
     encoder = _with_options(config, "encoder", {})
-    decoder, mirrored = config.model.decoder, {}
+    if not config.model.target:  # a classifier has no decoder
+        _resolve_decoder(config, encoder)
+    check_values(config)
+
+
+def _resolve_decoder(config: ConfigDict, encoder: ConfigDict) -> None:
+    decoder, options = config.model.decoder, {}
     if decoder.get("mirror", False):
         if decoder.get("family") != encoder.family:
             raise UserError(
                 f"model.decoder.family is {decoder.get('family')!r} with mirror=True; it must be the encoder's, "
                 f"{encoder.family!r}, or mirror must go."
             )
-        mirrored = family(encoder.family).mirrored(net_options(encoder))
-    _with_options(config, "decoder", mirrored)
-    check_values(config)
+        options = mirrored(net_options(encoder))
+    _with_options(config, "decoder", options)
 
 
 def differences(config: ConfigDict, saved: ConfigDict) -> list[str]:
@@ -218,16 +253,16 @@ def _parse(value: str):
     return {"true": True, "false": False}.get(value) if value in ("true", "false") else ast.literal_eval(value)
 
 
-def _with_options(config: ConfigDict, net: str, mirrored: Mapping) -> ConfigDict:
-    """Fills in the options of a net's family: as given, else as `mirrored` has them, else the family's defaults."""
+def _with_options(config: ConfigDict, net: str, undoing: Mapping) -> ConfigDict:
+    """Fills in the options of a net's family: as given, else as `undoing` has them, else the family's defaults."""
     given = config.model[net].to_dict()
     given.pop("mirror", None)
-    defaults = family(given.get("family", "")).OPTIONS
+    defaults = family_options(net, given.get("family", ""))
     for name in given:
         if name != "family" and name not in defaults:
             raise UserError(_unknown(f"model.{net}.{name}", name, defaults))
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    options = {**defaults, **mirrored, **given}
+    options = {**defaults, **undoing, **given}
     check_net(f"model.{net}", options)
     config.model[net] = ConfigDict(options)
     return config.model[net]
@@ -235,7 +270,7 @@ def _with_options(config: ConfigDict, net: str, mirrored: Mapping) -> ConfigDict
 
 def _net_option(config: ConfigDict, net: str, name: str, value: str):
     """The value of one option of a net from the command line, of any type: `resolve` checks it."""
-    known = ("family", "mirror", *family(get_field(config, net).get("family", "")).OPTIONS)
+    known = ("family", "mirror", *family_options(net.split(".")[-1], get_field(config, net).get("family", "")))
     if name not in known:
         raise UserError(_unknown(f"{net}.{name}", name, known))
     try:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +37,23 @@ def written_aside(path: Path) -> Iterator[Path]:
     aside = path.with_name(path.name + ".part")
     yield aside
     os.replace(aside, path)
+
+
+@contextlib.contextmanager
+def folder_written_aside(path: Path) -> Iterator[Path]:
+    """A new folder beside `path` to fill, which takes the place of `path` in the end; if that fails, it goes."""
+    aside, old = path.with_name(path.name + ".part"), path.with_name(path.name + ".old")
+    shutil.rmtree(aside, ignore_errors=True)  # what a killed process left behind
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+        shutil.rmtree(old, ignore_errors=True)
+        if path.exists():
+            path.rename(old)
+        aside.rename(path)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _lock(descriptor: int) -> bool:

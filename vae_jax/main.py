@@ -10,32 +10,13 @@ from absl import flags
 
 from vae_jax import cluster
 from vae_jax.errors import DivergedError, StoppedError, UserError
-
-MODES = ("train", "eval", "sample", "report", "data")
-USAGE = """Train, evaluate, sample and report variational autoencoders.
-
-  python -m vae_jax.main --config=configs/digits.py [--workdir=runs/digits] [--config.model.latent=16 ...]
-  python -m vae_jax.main --mode=data --config=configs/digits.py    # look at the data before anything is trained
-  python -m vae_jax.main --mode=eval|sample|report --workdir=runs/digits [--config.sample.count=100 ...]
-"""
-
-FLAGS = flags.FLAGS
-flags.DEFINE_string("config", None, "A config file, or file.py:argument; without it, the run folder's own config.")
-flags.DEFINE_string("workdir", None, "The run folder; default runs/<config name>. A run that is there is resumed.")
-flags.DEFINE_enum(
-    "mode",
-    "train",
-    MODES,
-    "train: train, then evaluate, sample and report. data: look at what would be trained on. The others do their part.",
-)
-flags.DEFINE_string("checkpoint", "newest", "What to evaluate or sample: newest, best or a step.")
-flags.DEFINE_enum("split", "test", ("train", "validation", "test"), "What to evaluate on.")
+from vae_jax.flags import FLAGS, USAGE
 
 
 def main() -> None:
     """Runs the command of sys.argv; the exit code is 0, that of the error, 130 for Ctrl-C or 1."""
     if {"--help", "-h"} & set(sys.argv[1:]):
-        print(f"{USAGE}\n{FLAGS.main_module_help()}\n{FLAGS.module_help(cluster)}")
+        print(USAGE, FLAGS.module_help("vae_jax.flags"), sep="\n")
         return
     overrides = [argument for argument in sys.argv[1:] if argument.startswith("--config.")]
     try:
@@ -75,6 +56,13 @@ def _run(overrides: list[str]) -> None:
         commands.evaluate(workdir, experiment, split=FLAGS.split, checkpoint=FLAGS.checkpoint)
     elif FLAGS.mode == "sample":
         commands.sample(workdir, experiment, checkpoint=FLAGS.checkpoint)
+    elif FLAGS.mode == "study":
+        asked = commands.Asked(FLAGS.study, FLAGS.input, FLAGS.noise, FLAGS.align == "face")
+        commands.study(workdir, experiment, asked, checkpoint=FLAGS.checkpoint, command=command)
+    elif FLAGS.mode == "import":
+        commands.import_(workdir, name, experiment, FLAGS.weights, partial=FLAGS.partial, command=command)
+    elif FLAGS.mode == "export":
+        commands.export(workdir, kind=FLAGS.format, checkpoint=FLAGS.checkpoint)
     elif FLAGS.mode == "data":
         commands.data(workdir, name, experiment)
     else:

@@ -8,7 +8,7 @@ from vae_jax.checkpoint import Checkpoints
 from vae_jax.errors import DivergedError
 from vae_jax.evaluation.evaluate import held_out_means, reconstruction_grid
 from vae_jax.evaluation.held_out import evaluation_variables
-from vae_jax.evaluation.sampling import draw
+from vae_jax.evaluation.sampling import draw, told
 from vae_jax.images import grids
 from vae_jax.progress import say
 from vae_jax.run import Run
@@ -59,9 +59,10 @@ class Recorder:
         variables = evaluation_variables(state, ema=run.config.eval.ema)
         means = held_out_means(run, variables, "validation")
         self.writer.scalars(step, "validation", {name: v for name, v in means.items() if math.isfinite(v)})
-        if grids.showable(run.steps.shape):
+        if grids.showable(run.steps.shape) and not run.config.model.target:
             pictures = reconstruction_grid(run, variables, "validation", count=PICTURES)
-            samples = draw(run.steps, variables, PICTURES, seed=0, batch_size=run.config.eval.batch_size)["samples"]
+            batch_size, cond = run.config.eval.batch_size, told(run.conditions, PICTURES, seed=0)
+            samples = draw(run.steps, variables, PICTURES, seed=0, batch_size=batch_size, cond=cond)["samples"]
             self.writer.images(step, "reconstructions", grids.comparison(**pictures, columns=COLUMNS))
             self.writer.images(step, "samples", grids.grid(samples, COLUMNS))
         return means["loss"]

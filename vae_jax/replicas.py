@@ -13,7 +13,12 @@ from vae_jax.errors import UserError
 from vae_jax.run import Run, open_run
 
 # The fields of train.replicas, and the field of the config that each stands for.
-FIELDS = {"seed": "seed", "kl": "objective.kl", "capacity": "objective.capacity"}
+FIELDS = {
+    "seed": "seed",
+    "kl": "objective.kl",
+    "capacity": "objective.capacity",
+    "perceptual": "objective.perceptual",
+}
 
 
 @dataclasses.dataclass(frozen=True)

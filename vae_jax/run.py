@@ -11,9 +11,11 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from vae_jax import __version__
+from vae_jax.classifier_steps import ClassifierSteps
 from vae_jax.config import default_config, differences, resolve
 from vae_jax.data.balance import strata
 from vae_jax.data.content import fingerprint
+from vae_jax.data.named import Conditions, check_condition, conditions_of, with_named
 from vae_jax.data.order import Order
 from vae_jax.data.source import Source
 from vae_jax.data.splits import open_splits
@@ -21,10 +23,13 @@ from vae_jax.data.transforms import check_examples
 from vae_jax.disk import written_aside
 from vae_jax.errors import UserError
 from vae_jax.mesh import check_batch_size, make_mesh
-from vae_jax.objectives.objective import ELBO, bound_name
+from vae_jax.nn.vgg import Vgg
+from vae_jax.objectives.objective import ELBO, bound_name, is_reweighted
+from vae_jax.objectives.perceptual import open_features
 from vae_jax.profiling import profiled_steps
 from vae_jax.progress import say
 from vae_jax.steps import Steps
+from vae_jax.train_steps import TrainSteps
 from vae_jax.validation import check_shape
 
 MIN_STEPS_BETWEEN_EVALUATIONS = 100
@@ -47,39 +52,52 @@ class Run:
     splits: dict[str, Source]
     order: Order
     mesh: Mesh
-    steps: Steps
+    steps: TrainSteps
 
     @property
     def checkpoints(self) -> Path:
         return self.workdir / "checkpoints"
+
+    @property
+    def conditions(self) -> Conditions | None:
+        """The conditions of the training examples, where the model is told any."""
+        return conditions_of(self.splits["train"])
 
     def study(self, name: str) -> Path:
         return self.workdir / "studies" / name
 
     def study_record(self, *, step: int, checkpoint: str, seed: int) -> dict:
         """What meta.json of every study begins with: what would make it again."""
-        return {
-            "step": step,
-            "checkpoint": checkpoint,
-            "seed": seed,
-            "config": self.config.to_dict(),
-            "devices": [str(device.device_kind) for device in self.mesh.devices.flat],
-            "versions": _versions(),
-        }
+        return made_with(self.config, self.mesh, step=step, checkpoint=checkpoint, seed=seed)
 
 
 @dataclasses.dataclass(frozen=True)
 class Record:
     """What a run folder says of its run: the name, the config, the shape of an example, the splits.
 
-    `data` has the size of each split, `content` a number that changes with its images.
+    `data` has the size of each split, `content` a number that changes with its images; both are empty where the
+    weights were imported, for which the data need not be there. `conditions` are those of the training examples, for a
+    conditional model.
     """
 
     name: str
     config: ConfigDict
     shape: tuple[int, ...]
-    data: dict[str, int]
-    content: dict[str, int]
+    data: dict[str, int] = dataclasses.field(default_factory=dict)
+    content: dict[str, int] = dataclasses.field(default_factory=dict)
+    conditions: Conditions | None = None
+
+
+def made_with(config: ConfigDict, mesh: Mesh, *, step: int, checkpoint: str, seed: int) -> dict:
+    """What meta.json says of how something was made."""
+    return {
+        "step": step,
+        "checkpoint": checkpoint,
+        "seed": seed,
+        "config": config.to_dict(),
+        "devices": [str(device.device_kind) for device in mesh.devices.flat],
+        "versions": _versions(),
+    }
 
 
 def open_run(workdir: Path, name: str, config: ConfigDict) -> Run:
@@ -91,6 +109,8 @@ def open_run(workdir: Path, name: str, config: ConfigDict) -> Run:
     shape = splits["train"].features.shape
     check_shape(config, shape)
     _check_bound(config, shape)
+    check_condition("sample.cond", config.sample.cond, config.model.cond)
+    features = open_features(config.perceptual, shape)
     mesh = make_mesh(config.mesh.devices, fsdp=config.mesh.fsdp)
     for field in ("train", "eval"):
         check_batch_size(config[field].batch_size, mesh, field=f"{field}.batch_size")
@@ -98,7 +118,15 @@ def open_run(workdir: Path, name: str, config: ConfigDict) -> Run:
     examples = len(splits["train"])
     order = Order(examples, config.train.batch_size, config.seed, strata(splits["train"], config.data))
     _fill_in_step_counts(config, examples)
-    return Run(workdir, name, config, given, splits, order, mesh, Steps(config, shape, mesh))
+    steps = make_steps(config, shape, mesh, features=features)
+    return Run(workdir, name, config, given, splits, order, mesh, steps)
+
+
+def make_steps(config: ConfigDict, shape: tuple[int, ...], mesh: Mesh, *, features: Vgg | None = None) -> TrainSteps:
+    """The compiled functions of the kind of model that the config describes."""
+    if config.model.target:
+        return ClassifierSteps(config, shape, mesh)
+    return Steps(config, shape, mesh, features=features)
 
 
 def open_data(config: ConfigDict) -> dict[str, Source]:
@@ -106,7 +134,7 @@ def open_data(config: ConfigDict) -> dict[str, Source]:
     resolve(config)
     splits = open_splits(config.data)
     check_examples(config.data, splits["train"].features)
-    return splits
+    return with_named(splits, config.model)
 
 
 def read_record(workdir: Path) -> Record | None:
@@ -118,7 +146,8 @@ def read_record(workdir: Path) -> Record | None:
         saved = json.loads(path.read_text(encoding="utf-8"))
         config = default_config()
         _update(config, saved["config"])
-        return Record(saved["name"], config, tuple(saved["shape"]), saved["data"], saved["content"])
+        conditions = Conditions(**saved["conditions"]) if saved.get("conditions") else None
+        return Record(saved["name"], config, tuple(saved["shape"]), saved["data"], saved["content"], conditions)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is not a run's config ({error}); name another --workdir.") from error
 
@@ -134,43 +163,47 @@ def check_same_run(run: Run) -> None:
     resolve(saved.config)
     changed = differences(run.config, saved.config)
     sizes = _split_sizes(run.splits)
-    if (run.steps.shape, sizes) != (saved.shape, saved.data):
+    if run.steps.shape != saved.shape or (saved.data and sizes != saved.data):
         changed.append(f"the data: {_counted(saved.data, saved.shape)} → {_counted(sizes, run.steps.shape)}")
     if changed:
         raise UserError(
             f"{run.workdir} holds a run that differs in {'; '.join(changed)}; name another --workdir, or take these "
             f"fields back to resume it."
         )
-    others = [name for name, content in contents(run.splits).items() if content != saved.content[name]]
+    others = [name for name, content in contents(run.splits).items() if saved.content.get(name, content) != content]
     if others:
         say(f"{run.workdir}: the run began with other examples of the split {' and '.join(others)} than there are now")
 
 
 def write_config(run: Run, command: str) -> None:
-    """Writes config.json: the resolved config, the versions, the commit of the working folder, and the commands.
+    """Writes config.json: the resolved config, the versions, the commit of the working folder, and the commands."""
+    record = Record(
+        run.name, run.given, run.steps.shape, _split_sizes(run.splits), contents(run.splits), run.conditions
+    )
+    write_record(run.workdir, record, mesh=run.mesh, command=command)
 
-    A resumed run keeps the command that began it and adds its own.
-    """
-    path = run.workdir / "config.json"
+
+def write_record(workdir: Path, run: Record, *, mesh: Mesh, command: str) -> None:
+    """Writes config.json. A resumed run keeps the command that began it and adds its own."""
+    path = workdir / "config.json"
     commands = json.loads(path.read_text(encoding="utf-8"))["commands"] if path.exists() else []
     record = {
         "name": run.name,
-        "config": run.given.to_dict(),
+        "config": run.config.to_dict(),
         "command": [*commands, command][0],
         "commands": [*commands, command],
         "versions": _versions(),
         "git": _git_commit(),
-        "shape": list(run.steps.shape),
-        "data": _split_sizes(run.splits),
-        "content": contents(run.splits),
-        "devices": [str(device.device_kind) for device in run.mesh.devices.flat],
+        "shape": list(run.shape),
+        "data": run.data,
+        "content": run.content,
+        "conditions": run.conditions and run.conditions.as_lists(),
+        "devices": [str(device.device_kind) for device in mesh.devices.flat],
     }
     try:
         write_json(path, record)
     except OSError as error:
-        raise UserError(
-            f"--workdir is {str(run.workdir)!r}, where no run can be written ({error.strerror})."
-        ) from error
+        raise UserError(f"--workdir is {str(workdir)!r}, where no run can be written ({error.strerror}).") from error
 
 
 def write_json(path: Path, record: dict) -> None:
@@ -206,6 +239,12 @@ def _check_bound(config: ConfigDict, shape: tuple[int, ...]) -> None:
         raise UserError(
             f"eval.importance_samples is {config.eval.importance_samples}, but with data.corrupt.weight="
             f"{config.data.corrupt.weight} what is trained is no bound of a density; set one of them to its default."
+        )
+    if is_reweighted(config):
+        raise UserError(
+            f"eval.importance_samples is {config.eval.importance_samples}, but with objective.reconstruction="
+            f"{config.objective.reconstruction} and perceptual.weights={config.perceptual.weights!r} what is trained "
+            "is no bound of a density; set it to 0, or these to their defaults."
         )
     raise UserError(
         f"eval.importance_samples is {config.eval.importance_samples}, but with model.posterior="
@@ -250,7 +289,7 @@ def _update(config: ConfigDict, saved: dict) -> None:
 def _tuples(value):
     if isinstance(value, dict):
         return {name: _tuples(entry) for name, entry in value.items()}
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(_tuples(entry) for entry in value) if isinstance(value, list) else value
 
 
 def _git_commit() -> str | None:

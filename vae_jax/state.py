@@ -28,7 +28,7 @@ class TrainState:
     opt_state: optax.OptState
     ema: Variables | None  # averaged variables, or None
     window: dict[str, jax.Array]  # float32 scalars; "count" is how many steps they sum
-    ok: jax.Array  # bool; False from the first step that was not finite, whose update is not applied
+    ok: jax.Array  # bool; False from the first step that was not finite, after which nothing changes any more
 
 
 def initial_state(

@@ -65,7 +65,7 @@ def train_together(runs: Sequence[Run]) -> tuple[Trained, ...]:
             while step < total and not stop.asked():
                 trace.before_call(step, states)
                 call = next(batches)
-                states, reports = zip(*steps.train_together(states, call, weights), strict=True)
+                states, reports = zip(*steps.train_together(states, call, weights, steps.features), strict=True)
                 step += len(call["mask"])
                 # Read one call late: the devices already work on the next call, and the host never waits for them.
                 if pending is not None:

@@ -12,11 +12,14 @@ from vae_jax.axis import AXES
 from vae_jax.data.corruption import KINDS, check_corruption
 from vae_jax.data.fit import check_crop
 from vae_jax.data.pipeline import DELIVERIES
+from vae_jax.data.splits import TRAIN_ON
 from vae_jax.data.transforms import BINARIZATIONS
 from vae_jax.distributions import LOG_STDDEV_FLOOR
 from vae_jax.errors import UserError
 from vae_jax.nn.convolution_layers import LOWERINGS
-from vae_jax.nn.layers import ACTIVATIONS, NORMS, check_choice
+from vae_jax.nn.layers import ACTIVATIONS, LAST_LAYERS, NORMS, check_choice, mirrored
+from vae_jax.nn.vgg import LAYERS, WHERE_TO_GET_IT
+from vae_jax.study_options import check_study
 
 SEEDS = 2**32  # of a key
 
@@ -26,12 +29,18 @@ def check_values(config: ConfigDict) -> None:
     _check_choices(config)
     _check_numbers(config)
     check_corruption(config.data.corrupt, config.data.image_size)
+    check_study(config.study)
 
 
 def check_net(net: str, options: Mapping) -> None:
     """Raises UserError for the first option of the encoder or decoder that is wrong whatever its images are."""
+    if net == "model.encoder" and not hasattr(family(options["family"]), "Encoder"):
+        raise UserError(f"{net}.family is {options['family']!r}, which is for decoders only; take another, as 'conv'.")
     check_choice(f"{net}.activation", options["activation"], tuple(ACTIVATIONS))
     check_choice(f"{net}.norm", options["norm"], NORMS)
+    if "last_layer" in options:
+        check_choice(f"{net}.last_layer", options["last_layer"], LAST_LAYERS)
+        check_choice(f"{net}.dense_activation", options["dense_activation"], ("same", *ACTIVATIONS))
     for name in ("widths", "channels", "dense"):
         if name in options and not _sizes(options[name]):
             raise UserError(f"{net}.{name} is {options[name]!r}; it must be a tuple of positive integers, as (32, 64).")
@@ -40,6 +49,9 @@ def check_net(net: str, options: Mapping) -> None:
     for name in ("kernel", "stride"):
         if name in options and not _sizes(_one_a_layer(options[name])):
             raise UserError(f"{net}.{name} is {options[name]!r}; it must be a positive integer, or a tuple of them.")
+    for name, least in (("blocks", 1), ("attention", 0)):
+        if name in options and not _size(options[name], least):
+            raise UserError(f"{net}.{name} is {options[name]!r}; it must be an integer, {least} or more.")
     if not all(entry == "same" or _size(entry, 0) for entry in _one_a_layer(options.get("padding", ()))):
         raise UserError(f"{net}.padding is {options['padding']!r}; it must be 'same', pixels, or a tuple of these.")
 
@@ -48,12 +60,12 @@ def check_shape(config: ConfigDict, shape: tuple[int, ...]) -> None:
     """Raises UserError where the nets can't take in, or give back, examples of `shape`."""
     encoder, decoder = config.model.encoder, config.model.decoder
     family(encoder.family).check(net_options(encoder), shape, field="model.encoder")
-    decoder_family = family(decoder.family)
-    decoder_family.check(decoder_family.mirrored(net_options(decoder)), shape, field="model.decoder")
+    if not config.model.target:
+        family(decoder.family).check(mirrored(net_options(decoder)), shape, field="model.decoder")
 
 
 def family(name: str):
-    """The module of vae_jax/nn that holds the family `name`: Encoder, Decoder, OPTIONS, mirrored, check."""
+    """The module of vae_jax/nn that holds the family `name`: OPTIONS, check, Decoder and, mostly, Encoder."""
     modules = {
         m.name: importlib.import_module(f"vae_jax.nn.{m.name}") for m in pkgutil.iter_modules(vae_jax.nn.__path__)
     }
@@ -61,6 +73,12 @@ def family(name: str):
     if name not in families:
         raise UserError(f"model.encoder or model.decoder has family={name!r}; it must be one of {', '.join(families)}.")
     return families[name]
+
+
+def family_options(net: str, name: str) -> dict:
+    """The options, with their defaults, of the family `name` as the "encoder" or the "decoder"."""
+    module = family(name)
+    return {**module.OPTIONS, **(getattr(module, "DECODER_OPTIONS", {}) if net == "decoder" else {})}
 
 
 def net_options(net: ConfigDict) -> dict:
@@ -73,12 +91,14 @@ def _check_choices(config: ConfigDict) -> None:
         "data.binarization": BINARIZATIONS,
         "data.corrupt.kind": KINDS,
         "data.delivery": DELIVERIES,
+        "data.train_on": TRAIN_ON,
         "model.posterior": ("normal", "softplus", "point"),
         "model.likelihood": ("gaussian", "laplace", "bernoulli"),
         "model.variance_kind": ("fixed", "single", "per_pixel"),
         "model.output": ("sigmoid", "identity"),
         "optimizer.name": ("adam", "adamw", "sgd"),
         "optimizer.schedule": ("constant", "cosine"),
+        "pretrained.architecture": ("config", "file"),
         "train.replica_axis": AXES,
         "dtype": ("float32", "bfloat16"),
         "convolution": ("auto", *LOWERINGS),
@@ -89,6 +109,23 @@ def _check_choices(config: ConfigDict) -> None:
     if config.model.posterior == "point" and config.objective.kl != 0:
         raise UserError(
             f"objective.kl is {config.objective.kl} with model.posterior='point', which has no KL; set objective.kl=0."
+        )
+    if config.model.target:
+        for name in ("model.cond", "perceptual.weights", "eval.importance_samples"):
+            if get_field(config, name):
+                raise UserError(
+                    f"{name} is {get_field(config, name)!r} with model.target={tuple(config.model.target)}, which "
+                    "makes the model a classifier; only a VAE has it."
+                )
+    if config.objective.perceptual and not config.perceptual.weights:
+        raise UserError(
+            f"objective.perceptual is {config.objective.perceptual} with perceptual.weights=''; name the file of a "
+            f"VGG-19 with --config.perceptual.weights=FILE ({WHERE_TO_GET_IT})."
+        )
+    if not config.perceptual.layers or not set(config.perceptual.layers) <= set(LAYERS):
+        raise UserError(
+            f"perceptual.layers is {config.perceptual.layers!r}; it must be a tuple of one or more of "
+            f"{', '.join(LAYERS)}."
         )
     if config.data.dequantize and config.data.binarization != "none":
         raise UserError(
@@ -134,6 +171,8 @@ def _check_numbers(config: ConfigDict) -> None:
         "optimizer.warmup_steps": 0,
         "optimizer.clip_norm": 0,
         "optimizer.weight_decay": 0,
+        "objective.reconstruction": 0,
+        "objective.perceptual": 0,
         "objective.kl": 0,
         "objective.kl_warmup": 0,
         "objective.free_bits": 0,
@@ -144,12 +183,16 @@ def _check_numbers(config: ConfigDict) -> None:
         "data.corrupt.patch": 1,
         "data.corrupt.weight": 0,
         "sample.count": 1,
+        "study.count": 1,
+        "study.cycles": 1,
+        "study.examples": 2,
+        "study.mixture": 1,
     }
     for name, least in at_least.items():
         value = get_field(config, name)
         if value is not None and not least <= value < float("inf"):
             raise UserError(f"{name} is {value}; it must be {least} or more.")
-    for name in ("seed", "data.seed", "sample.seed"):
+    for name in ("seed", "data.seed", "sample.seed", "study.seed"):
         if not 0 <= get_field(config, name) < SEEDS:
             raise UserError(f"{name} is {get_field(config, name)}; it must be from 0 to {SEEDS - 1}.")
     for name in ("optimizer.learning_rate", "model.variance"):

@@ -36,11 +36,11 @@ def measure(run: Run, *, calls: int) -> dict:
     train, batches = run.config.train, _batches(run)
     state, batch = run.steps.init(), next(batches)
     start = time.perf_counter()
-    program = run.steps.train.lower(state, batch, run.steps.weights).compile()
+    program = run.steps.train.lower(state, batch, run.steps.weights, run.steps.features).compile()
     compiled = time.perf_counter() - start
     memory = program.memory_analysis()
     for _ in range(WARM_UP_CALLS):
-        state, _ = run.steps.train(state, next(batches), run.steps.weights)
+        state, _ = run.steps.train(state, next(batches), run.steps.weights, run.steps.features)
     jax.block_until_ready(state)
     waits, launches = [], []
     start = time.perf_counter()
@@ -48,7 +48,7 @@ def measure(run: Run, *, calls: int) -> dict:
         before = time.perf_counter()
         batch = next(batches)
         fetched = time.perf_counter()
-        state, _ = run.steps.train(state, batch, run.steps.weights)
+        state, _ = run.steps.train(state, batch, run.steps.weights, run.steps.features)
         waits.append(fetched - before)
         launches.append(time.perf_counter() - fetched)
     jax.block_until_ready(state)
@@ -122,7 +122,9 @@ def main() -> None:
         sys.exit(str(error))
     use_compilation_cache()
     if arguments.first_call:
-        jax.block_until_ready(run.steps.train(run.steps.init(), next(_batches(run)), run.steps.weights))
+        jax.block_until_ready(
+            run.steps.train(run.steps.init(), next(_batches(run)), run.steps.weights, run.steps.features)
+        )
         return
     show(first_steps(sys.argv[1:]) | measure(run, calls=arguments.calls), arguments.json)
 

@@ -19,6 +19,7 @@ def config(**changes):
         "name": "mnist",
         "test_fraction": 0.2,
         "validation_fraction": 0.1,
+        "train_on": "train",
         "seed": 0,
         "image_size": (8, 8),
         "crop": "whole",
@@ -45,6 +46,18 @@ def test_the_splits_of_the_digits_share_no_example_and_lose_none():
     assert {name: len(split) for name, split in splits.items()} == {"train": 1294, "validation": 144, "test": 359}
     images = np.concatenate([everything(split)["image"] for split in splits.values()])
     assert rows(images) == rows((load_digits().images[..., None] / 16).astype(np.float32))
+
+
+def test_training_on_all_takes_every_split_and_leaves_the_held_out_ones_as_they_were():
+    apart, together = open_splits(config()), open_splits(config(train_on="all"))
+    whole = everything(together["train"])
+    for name, values in whole.items():
+        expected = np.concatenate([everything(split)[name] for split in apart.values()])
+        assert np.array_equal(values, expected), name
+    shuffled = np.random.default_rng(0).permutation(len(together["train"]))
+    assert np.array_equal(together["train"].read(shuffled)["image"], whole["image"][shuffled])
+    for name in ("validation", "test"):
+        assert np.array_equal(everything(together[name])["image"], everything(apart[name])["image"])
 
 
 def test_the_digits_are_floats_of_the_unit_interval_with_their_own_labels():

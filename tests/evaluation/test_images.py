@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from scipy.signal import convolve2d
 
-from vae_jax.evaluation.images import image_metrics
+from vae_jax.evaluation.images import high_frequency_power, image_metrics
 
 SIGMA, K1, K2 = 1.5, 0.01, 0.03  # Wang et al. (2004), section III.B, for a range of 1
 
@@ -81,3 +81,44 @@ def test_vectors_have_a_mean_squared_error_alone():
     metrics = measure(x, y)
     assert list(metrics) == ["mse"]
     np.testing.assert_allclose(metrics["mse"], np.square(x - y).mean(axis=1), rtol=1e-5)
+
+
+def wave(cycles, size=32, axis=1):
+    """One channel of a cosine with so many cycles a pixel along an axis: [1, H, W, 1]."""
+    line = 0.5 + 0.5 * np.cos(2 * np.pi * cycles * np.arange(size))
+    plane = np.broadcast_to(line, (size, size)) if axis == 2 else np.broadcast_to(line[:, None], (size, size))
+    return plane[None, ..., None].astype(np.float32)
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+@pytest.mark.parametrize(("cycles", "share"), [(0.06, 0), (0.15, 0), (0.35, 1), (0.4, 1)])
+def test_detail_is_the_power_of_waves_shorter_than_four_pixels(cycles, share, axis):
+    # A cosine of amplitude ½ has power ⅛; a Hann window keeps (⅜)² of it in two dimensions (Harris, 1978).
+    taper = np.sin(np.pi * (np.arange(32) + 0.5) / 32) ** 2
+    kept = np.square(np.outer(taper, taper)).mean()
+    assert kept == pytest.approx((3 / 8) ** 2)
+    power = float(high_frequency_power(wave(cycles, axis=axis))[0])
+    assert power == pytest.approx(share * kept / 8, abs=1e-4)
+
+
+def test_detail_of_a_blurred_picture_is_below_one_and_of_a_noisy_one_above():
+    x, noisy = pairs_of((3, 32, 32, 3))
+    x = x / 10 + 0.4
+    blurred = (x + np.roll(x, 1, 1) + np.roll(x, 1, 2) + np.roll(x, (1, 1), (1, 2))) / 4
+    assert (measure(x, blurred)["detail"] < 0.2).all()
+    assert (measure(x, x + noisy)["detail"] > 2).all()
+
+
+def test_detail_scales_with_the_square_of_the_contrast():
+    x, _ = pairs_of((2, 16, 20, 1))
+    np.testing.assert_allclose(measure(x, x / 2)["detail"], 0.25, rtol=1e-3)
+
+
+def test_a_slope_from_border_to_border_is_no_detail():
+    slope = np.broadcast_to(np.linspace(0, 1, 64, dtype=np.float32)[:, None, None], (1, 64, 64, 1))
+    assert high_frequency_power(slope)[0] < 1e-7
+
+
+def test_flat_pictures_have_the_same_detail():
+    x = np.full((1, 8, 8, 1), 0.5, np.float32)
+    assert float(measure(x, x)["detail"][0]) == 1

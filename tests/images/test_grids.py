@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from vae_jax.errors import UserError
 from vae_jax.images import grids
+from vae_jax.images.animation import save_gif
 
 
 def test_floats_are_clipped_and_rounded():
@@ -85,3 +86,20 @@ def test_a_saved_png_reads_back_and_leaves_nothing_beside_it(tmp_path):
     grids.save_png(path, picture)
     assert np.array_equal(np.asarray(Image.open(path)), picture)
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_pictures_of_other_widths_stand_below_each_other():
+    picture = grids.stacked(np.zeros((5, 8, 3), np.uint8), np.zeros((3, 4, 3), np.uint8))
+    assert picture.shape == (5 + 3 + 2 * grids.GROUP, 8, 3)
+    below = picture[5 + grids.GROUP :][:3]
+    assert not below[:, :4].any() and (below[:, 4:] == 255).all()
+
+
+def test_an_animation_reads_back_frame_by_frame(tmp_path):
+    frames = np.zeros((3, 20, 30, 3), np.uint8)
+    frames[1, :, :, 0], frames[2, :, :, 2] = 255, 255
+    save_gif(tmp_path / "a.gif", frames)
+    with Image.open(tmp_path / "a.gif") as gif:
+        assert gif.n_frames == 3 and gif.info["loop"] == 0
+        for number, frame in enumerate(ImageSequence.Iterator(gif)):
+            np.testing.assert_array_equal(np.asarray(frame.convert("RGB")), frames[number])

@@ -9,7 +9,7 @@ from flax import nnx
 from vae_jax.errors import UserError
 from vae_jax.models.vae import VAE
 from vae_jax.nn import conv
-from vae_jax.nn.layers import stride_path
+from vae_jax.nn.layers import mirrored, stride_path
 
 LATENT = 3
 SIZES = [(8, 8), (7, 9), (13, 6), (1, 1), (28, 28), (218, 178)]
@@ -59,19 +59,19 @@ def test_the_decoder_gives_back_exactly_the_size_of_the_image(size, kernel, stri
     except UserError:
         assert min(size) < 13  # only a small image is ever too small for two layers
         return
-    _, image = shapes(shape, encoder, conv.mirrored(encoder))
+    _, image = shapes(shape, encoder, mirrored(encoder))
     assert image == (2, *shape)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_single_pixel_goes_in_and_comes_back(channels):
     encoder = options(kernel=3, stride=2)
-    assert shapes((1, 1, channels), encoder, conv.mirrored(encoder)) == [(2, 3), (2, 1, 1, channels)]
+    assert shapes((1, 1, channels), encoder, mirrored(encoder)) == [(2, 3), (2, 1, 1, channels)]
 
 
 def test_a_geometry_of_its_own_in_every_layer_is_undone_from_the_inside_out():
     encoder = options(channels=(2, 3, 4), kernel=(5, 3, 4), stride=(3, 1, 2), padding=("same", 0, 1), dense=(7, 6))
-    decoder = conv.mirrored(encoder)
+    decoder = mirrored(encoder)
     assert decoder["channels"] == (4, 3, 2) and decoder["dense"] == (6, 7) and decoder["kernel"] == (4, 3, 5)
     assert shapes((29, 40, 3), encoder, decoder) == [(2, 6), (2, 29, 40, 3)]
 
@@ -139,7 +139,7 @@ def test_the_transposed_convolution_is_the_gradient_of_the_convolution(size, ker
 def test_no_convolution_before_batch_norm_has_a_bias():
     rates = options(norm="batch")
     encoder = parameters(conv.Encoder, (8, 8, 1), rates)
-    decoder = parameters(conv.Decoder, LATENT, (8, 8, 1), conv.mirrored(rates))
+    decoder = parameters(conv.Decoder, LATENT, (8, 8, 1), mirrored(rates))
     biased = [[name for name, _ in net if name[0] == "convs" and name[-1] == "bias"] for net in (encoder, decoder)]
     assert biased == [[], [("convs", 1, "bias")]]  # only the decoder's last, which no norm follows
 
@@ -148,7 +148,7 @@ def test_no_convolution_before_batch_norm_has_a_bias():
 def test_every_convolution_has_a_bias_where_no_batch_norm_follows(norm):
     rates = options(norm=norm)
     encoder = parameters(conv.Encoder, (8, 8, 1), rates)
-    decoder = parameters(conv.Decoder, LATENT, (8, 8, 1), conv.mirrored(rates))
+    decoder = parameters(conv.Decoder, LATENT, (8, 8, 1), mirrored(rates))
     for net in (encoder, decoder):
         assert sum(name[0] == "convs" and name[-1] == "bias" for name, _ in net) == 2
 
@@ -173,8 +173,9 @@ def test_vectors_are_refused():
 def test_the_mean_of_a_pixel_can_reach_the_whole_range(likelihood):
     model = {
         "encoder": {"family": "conv", **options()},
-        "decoder": {"family": "conv", **conv.mirrored(options())},
+        "decoder": {"family": "conv", **mirrored(options())},
         "latent": LATENT,
+        "cond": (),
         "posterior": "normal",
         "likelihood": likelihood,
         "variance": 1.0,

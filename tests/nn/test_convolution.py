@@ -10,7 +10,7 @@ from flax import nnx
 
 from vae_jax.mesh import batch_sharding, make_mesh, replicated
 from vae_jax.nn.convolution import LARGE_MAP, THIN
-from vae_jax.nn.convolution_layers import Conv, ConvTranspose, choose_lowering, set_lowering
+from vae_jax.nn.convolution_layers import Conv, ConvTranspose, choose_lowering, compiler_options, set_lowering
 from vae_jax.nn.layers import stride_path
 
 GEOMETRIES = list(itertools.product((1, 2, 3, 4, 5), (1, 2, 3)))  # kernel, stride
@@ -99,16 +99,24 @@ def test_a_batch_spread_over_eight_devices_gives_the_same(kind):
 
 
 @pytest.mark.parametrize("kind", [Conv, ConvTranspose])
-def test_no_convolution_in_a_loop_is_one_that_xla_computes_naively(kind):
-    _, fast, x = twins(kind, place_of((12, 12), 4, 2, 1), (3, 9))
+def test_every_convolution_in_a_loop_is_one_that_xla_has_a_kernel_of_its_own_for(kind):
+    _, fast, x = twins(kind, place_of((12, 12), 4, 2, 1), (9, 9))
     graph, params = nnx.split(fast)
     gradients = jax.grad(lambda params, x: (nnx.merge(graph, params)(x) ** 2).sum(), argnums=(0, 1))
-    looped = jax.jit(lambda params, xs: jax.lax.map(lambda x: gradients(params, x), xs))
+    options = compiler_options(fast, "cpu")
+    looped = jax.jit(lambda params, xs: jax.lax.map(lambda x: gradients(params, x), xs), compiler_options=options)
     lines = looped.lower(params, jnp.stack([x] * 3)).compile().as_text().splitlines()
     numbers = [line.split("dim_labels=")[1].split(",")[0].split()[0] for line in lines if " convolution(" in line]
     assert len(numbers) == 3 and set(numbers) == {"b01f_01io->b01f"}
+    assert not any("ynn_fusion" in line and "conv_general_dilated" in line for line in lines)
 
 
 def test_auto_means_the_platform_of_the_devices_and_a_choice_means_itself():
     mesh = make_mesh(1)
     assert [choose_lowering(name, mesh) for name in ("auto", "cpu", "xla")] == ["cpu", "cpu", "xla"]
+
+
+def test_only_a_net_that_convolves_by_the_cpu_lowering_changes_how_programs_are_compiled():
+    dense = nnx.Linear(2, 3, rngs=nnx.Rngs(0))
+    conv = Conv(2, 3, (3, 3), strides=1, padding=((1, 1), (1, 1)), rngs=nnx.Rngs(0))
+    assert compiler_options(conv, "cpu") and not compiler_options(conv, "xla") and not compiler_options(dense, "cpu")

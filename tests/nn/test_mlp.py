@@ -6,6 +6,7 @@ from flax import nnx
 
 from vae_jax.models.vae import VAE
 from vae_jax.nn import mlp
+from vae_jax.nn.layers import mirrored
 
 LATENT = 3
 
@@ -19,7 +20,7 @@ def encoder(shape, **changes):
 
 
 def decoder(shape, **changes):
-    return mlp.Decoder(LATENT, shape, mlp.mirrored(options(**changes)), dtype=jnp.float32, rngs=nnx.Rngs(0))
+    return mlp.Decoder(LATENT, shape, mirrored(options(**changes)), dtype=jnp.float32, rngs=nnx.Rngs(0))
 
 
 def biases(net):
@@ -67,8 +68,9 @@ def test_every_dense_layer_has_a_bias_where_no_batch_norm_follows(norm):
 def test_the_mean_of_a_pixel_can_reach_the_whole_range(likelihood):
     model = {
         "encoder": {"family": "mlp", **options()},
-        "decoder": {"family": "mlp", **mlp.mirrored(options())},
+        "decoder": {"family": "mlp", **mirrored(options())},
         "latent": LATENT,
+        "cond": (),
         "posterior": "normal",
         "likelihood": likelihood,
         "variance": 1.0,

@@ -32,8 +32,13 @@ def output(x, means=(0.0, 1.0, 4.0)):
 
 
 def losses(x, *, kl=1.0, capacity=0.0, free_bits=0.0, **changes):
-    weight = {"kl": jnp.float32(kl), "capacity": jnp.float32(capacity)}
-    return objective.losses(output(x, **changes), x, weight, free_bits=free_bits)
+    return objective.losses(output(x, **changes), x, weights(kl=kl, capacity=capacity), free_bits=free_bits)
+
+
+def weights(**changes):
+    return {
+        name: jnp.float32(w) for name, w in {"reconstruction": 1, "capacity": 0, "perceptual": 0, **changes}.items()
+    }
 
 
 def reconstruction(x):
@@ -44,7 +49,7 @@ def test_every_loss_is_one_number_an_example_in_nats_summed_over_pixels_and_dime
     found = losses(x)
     np.testing.assert_allclose(found.reconstruction, reconstruction(x), rtol=1e-6)
     np.testing.assert_allclose(found.kl, KL.sum(axis=1), rtol=1e-6)
-    assert [getattr(found, field.name).shape for field in dataclasses.fields(found)] == [(B,)] * 4
+    assert [getattr(found, name).shape for name in ("loss", "reconstruction", "kl", "bound")] == [(B,)] * 4
 
 
 def test_an_example_costs_the_same_in_any_batch(x):
@@ -80,6 +85,14 @@ def test_a_mean_squared_error_with_a_kl_weight_k_is_beta_k_d_over_two(x):
     np.testing.assert_allclose((losses(x, kl=k * d / 2).loss - constant) / (d / 2), mse, rtol=1e-5)
 
 
+def test_the_reconstruction_and_the_perceptual_distance_have_weights_of_their_own(x):
+    distance = np.arange(B, dtype=np.float32)
+    weight = weights(reconstruction=0.25, kl=0, perceptual=3)
+    found = objective.losses(output(x), x, weight, free_bits=0.0, perceptual=distance)
+    np.testing.assert_allclose(found.loss, 0.25 * reconstruction(x) + 3 * distance, rtol=1e-6)
+    np.testing.assert_allclose(found.perceptual, distance)
+
+
 def test_free_bits_charge_every_dimension_of_every_example_at_least_that_much(x):
     found = losses(x, kl=2.0, free_bits=0.75)
     np.testing.assert_allclose(found.loss - found.reconstruction, [2 * (0.75 + 0.75 + 8)] * B, rtol=1e-5)
@@ -92,8 +105,9 @@ def test_free_bits_leave_a_cheap_dimension_without_gradient():
     def loss(mean):
         at = output(x)
         posterior = Normal(mean, jnp.zeros_like(mean))
-        weight = {"kl": jnp.float32(1), "capacity": jnp.float32(0)}
-        return objective.losses(dataclasses.replace(at, posterior=posterior), x, weight, free_bits=0.75).loss.sum()
+        return objective.losses(
+            dataclasses.replace(at, posterior=posterior), x, weights(kl=1), free_bits=0.75
+        ).loss.sum()
 
     np.testing.assert_allclose(jax.grad(loss)(jnp.array([[0.1, 1.0, 4.0]])), [[0, 0, 4]])
 
@@ -118,7 +132,7 @@ def test_the_weights_rise_in_a_straight_line_over_their_steps():
 def test_without_warm_up_the_weights_are_final_from_the_first_step():
     config = default_config().objective
     config.update(kl=4.0, capacity=20.0)
-    assert objective.weights_at(objective.weights(config), jnp.int32(0), config) == {"kl": 4, "capacity": 20}
+    assert objective.weights_at(objective.weights(config), jnp.int32(0), config) == weights(kl=4, capacity=20)
 
 
 def expected_name(posterior, likelihood, binarization, channels):
@@ -159,10 +173,16 @@ def test_a_corrupted_input_leaves_the_bound_one_and_weighted_pixels_make_it_a_lo
     assert objective.bound_name(config, (8, 8, 1)) == "loss"
 
 
+@pytest.mark.parametrize("change", [{"objective.reconstruction": 0.0}, {"perceptual.weights": "vgg19.pth"}])
+def test_what_has_a_perceptual_term_or_a_weighted_reconstruction_is_a_loss(change):
+    config = default_config()
+    config.update_from_flattened_dict(change)
+    assert objective.bound_name(config, (8, 8, 1)) == "loss"
+
+
 def test_the_weight_of_a_pixel_multiplies_its_part_of_the_reconstruction_and_nothing_else(x):
     pixel_weight = np.array([1.0, 3.0, 0.0], np.float32).reshape(1, 1, W, 1)
-    weight = {"kl": jnp.float32(2), "capacity": jnp.float32(0)}
-    found = objective.losses(output(x), x, weight, free_bits=0.0, pixel_weight=pixel_weight)
+    found = objective.losses(output(x), x, weights(kl=2), free_bits=0.0, pixel_weight=pixel_weight)
     expected = (pixel_weight * 0.5 * (LOG_2PI + np.square(x - 0.5))).sum(axis=(1, 2, 3))
     np.testing.assert_allclose(found.reconstruction, expected, rtol=1e-6)
     np.testing.assert_allclose(found.kl, losses(x).kl)
@@ -194,7 +214,7 @@ def batch(x):
 
 @pytest.mark.parametrize("beta", [1.0, 4.0])
 def test_the_compiled_evaluation_weighs_as_it_is_told(steps, batch, beta):
-    values = steps.evaluate(steps.init().variables, batch, {"kl": jnp.float32(beta), "capacity": jnp.float32(0)})
+    values = steps.evaluate(steps.init().variables, batch, weights(kl=beta))
     np.testing.assert_allclose(values["loss"], values["reconstruction"] + beta * values["kl"], rtol=1e-6)
     np.testing.assert_allclose(values["elbo"], -values["reconstruction"] - values["kl"], rtol=1e-6)
     np.testing.assert_allclose(values["kl"], values["kl_per_dimension"].sum(axis=-1), rtol=1e-6)
@@ -203,7 +223,7 @@ def test_the_compiled_evaluation_weighs_as_it_is_told(steps, batch, beta):
 def test_a_change_of_weights_compiles_nothing_anew(steps, batch):
     state, batches = steps.init(), {name: array[None] for name, array in batch.items()}
     for beta in (1.0, 2.0, 8.0):
-        weight = {"kl": jnp.float32(beta), "capacity": jnp.float32(beta)}
+        weight = weights(kl=beta, capacity=beta)
         steps.evaluate(state.variables, batch, weight)
         state, _ = steps.train(state, batches, weight)
     # The state that `init` made and the one that `train` gave back must be the same to the cache too.

@@ -140,7 +140,7 @@ def test_a_run_folder_alone_will_do_and_its_report_gets_a_section(monkeypatch, c
     run(monkeypatch, f"--workdir={tmp_path}")
     assert f"Report: {tmp_path / 'report' / 'index.html'}" in capsys.readouterr().out
     html = (tmp_path / "report" / "index.html").read_text()
-    section = html[html.index("<h2>Data</h2>") : html.index("<h2>Training</h2>")]
+    section = html[html.index("<h3>Data</h3>") : html.index("<h2>Training</h2>")]
     assert section.count("<img src=") == 2
     assert "1,294" in section and "<summary>Class by split</summary>" in section
 

@@ -118,8 +118,10 @@ def commands(html):
 
 
 def test_the_page_tells_the_run_in_order(html):
-    sections = ["How it was made", "Training", "Reconstructions", "Samples", "Use of the latent dimensions"]
-    assert headings(html) == [*sections, "All figures", "What the numbers are"]
+    chapters = ["What went in", "Training", "How well it comes back", "What the latent space looks like"]
+    assert headings(html) == [*chapters, "What can be made from it", "All figures", "What the numbers are"]
+    parts = ["How it was made", "Reconstructions", "Use of the latent dimensions", "Samples"]
+    assert re.findall(r"<h3>(.*?)</h3>", html) == parts
     assert "<h1>digits</h1>" in html
     assert RUN["command"] in commands(html)
     assert "1,294 train, 143 validation, 360 test" in html
@@ -165,7 +167,7 @@ def test_what_is_missing_names_the_command_that_makes_it(tmp_path):
     workdir.mkdir()
     (workdir / "config.json").write_text(json.dumps(RUN | {"git": None}))
     html = write_report(workdir).read_text(encoding="utf-8")
-    assert headings(html) == ["How it was made", "Training", "Samples", "What the numbers are"]
+    assert headings(html) == ["What went in", "Training", "What can be made from it", "What the numbers are"]
     for mode in ("eval", "sample"):
         assert f"python -m vae_jax.main --mode={mode} --workdir=&#39;{workdir}&#39;" in commands(html)
     assert commands(html).count(RUN["command"]) == 2  # how it was made, and how it will train
@@ -179,7 +181,7 @@ def test_vectors_have_no_pictures_and_a_report_all_the_same(tmp_path):
     save_study(workdir, "evaluation", EVALUATION, kl_per_dimension=np.ones(300))
     save_study(workdir, "sample", {"count": 4, "seed": 0, "step": 10}, samples=np.zeros((4, 30)))
     html = write_report(workdir).read_text(encoding="utf-8")
-    assert "Reconstructions" not in headings(html) and "Samples" not in headings(html)
+    assert "<h3>Reconstructions</h3>" not in html and "<h3>Samples</h3>" not in html
     assert "All figures" in headings(html)
 
 

@@ -1,11 +1,10 @@
 """How often each training example is drawn: the parts of a mix as stated, groups of people or things equally often."""
 
-import difflib
-
 import numpy as np
 from ml_collections import ConfigDict
 
 from vae_jax.data.mix import PART, read_parts
+from vae_jax.data.named import unknown
 from vae_jax.data.order import Strata
 from vae_jax.data.source import Source
 from vae_jax.errors import UserError
@@ -43,7 +42,4 @@ def _groups(source: Source, balance: str) -> tuple[np.ndarray, list[str]]:
     if balance in features.attributes:
         column = source.columns["attributes"][:, features.attributes.index(balance)]
         return column.astype(np.int64), [f"{balance}=0", f"{balance}=1"]
-    known = [*(["label"] if "label" in source.columns else []), *features.attributes]
-    near = difflib.get_close_matches(balance, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"these data have {', '.join(known) or 'neither'}."
-    raise UserError(f"data.balance is {balance!r}; it must be 'label' or an attribute: {hint}")
+    raise unknown("data.balance", balance, source)

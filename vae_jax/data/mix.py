@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from ml_collections import ConfigDict
 
-from vae_jax.data.source import IDENTITIES, Features, Source, rows
+from vae_jax.data.source import IDENTITIES, Features, Joined, Source
 from vae_jax.errors import UserError
 
 PART = "part"  # the column that numbers the part an example is from
@@ -22,7 +22,7 @@ class Part:
     proportion: float
 
 
-class Mixed:
+class Mixed(Joined):
     """The examples of all `sources`, one source after the other, with the columns that all of them have.
 
     Labels are kept where they mean the same classes in all, attributes are those that all have, and nobody is in two
@@ -30,26 +30,13 @@ class Mixed:
     """
 
     def __init__(self, sources: Sequence[Source]):
-        self._sources = tuple(sources)
-        self._starts = np.cumsum([0, *map(len, sources)])  # [P + 1]
         features = [source.features for source in sources]
         classes = features[0].classes if len({each.classes for each in features}) == 1 else ()
         attributes = tuple(name for name in features[0].attributes if all(name in each.attributes for each in features))
-        self.features = Features(features[0].shape, features[0].dtype, classes, attributes)
-        self.columns = _shared([dict(source.columns) for source in sources], features, self.features)
-        self.provenance = tuple(entry for source in sources for entry in source.provenance)
-        self.columns[PART] = np.repeat(np.arange(len(sources), dtype=np.int32), np.diff(self._starts))
-
-    def __len__(self) -> int:
-        return int(self._starts[-1])
-
-    def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        images = np.empty((len(indices), *self.features.shape), self.features.dtype)
-        part = self.columns[PART][indices]
-        for number in np.unique(part):
-            here = part == number
-            images[here] = self._sources[number].read(indices[here] - self._starts[number])["image"]
-        return {"image": images} | rows(self.columns, indices)
+        shared = Features(features[0].shape, features[0].dtype, classes, attributes)
+        columns = _shared([dict(source.columns) for source in sources], features, shared)
+        columns[PART] = np.repeat(np.arange(len(sources), dtype=np.int32), [len(source) for source in sources])
+        super().__init__(sources, shared, columns)
 
 
 def open_mix(config: ConfigDict, open_splits: Callable[[ConfigDict], dict[str, Source]]) -> dict[str, Mixed]:

@@ -1,6 +1,7 @@
 """What a data set is to the rest of the package: a length, random access, and the features of its examples."""
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -131,6 +132,34 @@ class Subset:
 
     def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         return self._source.read(self._indices[indices])
+
+
+class Joined:
+    """The examples of `sources` laid end to end; `features` and `columns` are those of the whole."""
+
+    def __init__(self, sources: Sequence[Source], features: Features, columns: dict[str, np.ndarray]):
+        self.features, self.columns = features, columns
+        self.provenance = tuple(dict.fromkeys(entry for source in sources for entry in source.provenance))
+        self._sources = tuple(sources)
+        self._starts = np.cumsum([0, *map(len, sources)])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        images = np.empty((len(indices), *self.features.shape), self.features.dtype)
+        number_of = np.searchsorted(self._starts, indices, side="right") - 1
+        for number in np.unique(number_of):
+            here = number_of == number
+            images[here] = self._sources[number].read(indices[here] - self._starts[number])["image"]
+        return {"image": images} | rows(self.columns, indices)
+
+
+def join(sources: Sequence[Source]) -> Joined:
+    """The splits of one data set as one, with the columns that all of them have."""
+    names = set.intersection(*(set(source.columns) for source in sources))
+    columns = {name: np.concatenate([source.columns[name] for source in sources]) for name in sorted(names)}
+    return Joined(sources, sources[0].features, columns)
 
 
 def rows(columns: dict[str, np.ndarray], indices: np.ndarray) -> dict[str, np.ndarray]:

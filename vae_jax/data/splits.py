@@ -11,10 +11,11 @@ from vae_jax.data.arrays import ArrayPictures
 from vae_jax.data.cache import cached
 from vae_jax.data.fit import Fit
 from vae_jax.data.mix import open_mix
-from vae_jax.data.source import ArraySource, Source, hold_out
+from vae_jax.data.source import ArraySource, Source, hold_out, join
 from vae_jax.errors import UserError
 
 MIX = "mix"  # the source that is several others
+TRAIN_ON = ("train", "all")
 
 
 def open_splits(config: ConfigDict) -> dict[str, Source]:
@@ -26,6 +27,9 @@ def open_splits(config: ConfigDict) -> dict[str, Source]:
     A source without a test split has `config.test_fraction` of its examples held out, and one without a validation
     split `config.validation_fraction` of its training examples, both drawn by `config.seed`. The validation split is
     what checkpoints are chosen by, so that the test split is never used for choosing.
+
+    With `config.train_on` "all" the training split is all three together, as in examples that report a training loss
+    alone: the other two are then no longer held out, and an evaluation says so.
     """
     for field in ("test_fraction", "validation_fraction"):
         if not 0 < config[field] < 1:
@@ -39,6 +43,8 @@ def open_splits(config: ConfigDict) -> dict[str, Source]:
                 splits["train"], config[f"{name}_fraction"], seed=config.seed, name=name
             )
     _check_examples(splits, config)
+    if config.train_on == "all":
+        splits["train"] = join(list(splits.values()))
     return splits
 
 

@@ -26,6 +26,8 @@ class Prepared:
     clean: jax.Array  # [B, H, W, C] float32 in [0, 1], or vectors [B, D]: what is scored
     seen: jax.Array  # the same, as the encoder is given it
     weight: jax.Array | None = None  # [B, H, W, 1], of each pixel in the reconstruction; None: all count as one
+    cond: jax.Array | None = None  # [B, n], what a conditional model is told
+    target: jax.Array | None = None  # [B, A], what a classifier has to tell
 
 
 def for_training(batch: Mapping[str, jax.Array], seed: jax.Array | int, data: Mapping) -> Prepared:
@@ -58,12 +60,13 @@ def prepare(batch: Mapping[str, jax.Array], key: jax.Array, data: Mapping) -> Pr
     `corrupt`: "noise" of stddev `amount`; a "box" of side `amount`, or a share `amount` of all "patches", in grey 0.5.
     """
     clean = _values(batch, key, data)
+    named = {name: batch[name].astype(jnp.float32) for name in ("cond", "target") if name in batch}
     corrupt = data["corrupt"]
     if corrupt["kind"] == "none":
-        return Prepared(clean, clean)
+        return Prepared(clean, clean, **named)
     keys = _keys(batch, rng.named(key, "corrupt"))
     if corrupt["kind"] == "noise":
-        return Prepared(clean, add_noise(clean, keys, stddev=corrupt["amount"]))
+        return Prepared(clean, add_noise(clean, keys, stddev=corrupt["amount"]), **named)
     if corrupt["kind"] == "box":
         masked = box_mask(keys, clean.shape[1:3], side=corrupt["amount"])
     elif corrupt["kind"] == "patches":
@@ -71,7 +74,7 @@ def prepare(batch: Mapping[str, jax.Array], key: jax.Array, data: Mapping) -> Pr
     else:
         raise UserError(f"data.corrupt.kind is {corrupt['kind']!r}; it must be one of {', '.join(KINDS)}.")
     weight = None if corrupt["weight"] == 1 else jnp.where(masked, jnp.float32(corrupt["weight"]), 1)
-    return Prepared(clean, jnp.where(masked, GREY, clean), weight)
+    return Prepared(clean, jnp.where(masked, GREY, clean), weight, **named)
 
 
 def check_examples(data: Mapping, features: Features) -> None:

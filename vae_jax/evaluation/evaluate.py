@@ -1,12 +1,14 @@
 """The evaluation of a run on one split: figures with standard errors, latent diagnostics, and pictures of it."""
 
-import math
 from pathlib import Path
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from vae_jax import cluster
+from vae_jax.evaluation.classification import evaluate_classifier
+from vae_jax.evaluation.figures import figure
 from vae_jax.evaluation.held_out import evaluation_variables, over_split
 from vae_jax.evaluation.images import image_metrics
 from vae_jax.images import grids
@@ -16,8 +18,10 @@ from vae_jax.run import Run, write_json
 from vae_jax.state import TrainState, Variables
 
 ACTIVE_VARIANCE = 0.01  # of the posterior mean over the data: what makes a latent dimension active
+UNREACHED = 0.1  # of the images' range, beyond which a decoder that never comes there is told of
 SHOWN = 32
 COLUMNS = 8
+RANGES = ("reconstruction_low", "reconstruction_high", "image_low", "image_high")
 
 BOUND_LABELS = {
     objective.ELBO: "ELBO",
@@ -34,7 +38,15 @@ CORRUPTION_NOTES = {
     "box": "The net sees each picture with a box over it, one seeded draw; every figure is of the whole picture.",
     "patches": "The net sees some patches of each picture, one seeded draw; every figure is of the whole picture.",
 }
+OBJECTIVE_NOTE = "The objective weighs the reconstruction or has a perceptual term: its sum is a loss and no ELBO."
+CONDITION_NOTE = "The model is told {} of each picture: bounds and likelihoods are of pictures given these."
 WEIGHT_NOTE = "A masked pixel counts {} times in the reconstruction, so the sum is a loss and there is no ELBO."
+RANGE_NOTE = (
+    "No reconstructed pixel lies below {:.3f} or above {:.3f}, though the images run from {:.3f} to {:.3f}: either the "
+    "decoder can't come there (has it an activation before its last one?) and all pictures have a cast, or it is "
+    "hardly trained."
+)
+TRAINED_ON_NOTE = "The net was trained on these examples: no figure here is a held-out one."
 BINARIZATION_NOTES = {
     "dynamic": "Held-out images are one seeded Bernoulli draw, which is what published figures are for.",
     "threshold": "Images are thresholded at 0.5: such figures don't compare with those on Bernoulli draws.",
@@ -57,16 +69,26 @@ def evaluate(run: Run, state: TrainState, *, split: str, checkpoint: str) -> dic
     """Evaluates `split` and writes studies/evaluation; returns what its meta.json holds.
 
     Everything is a mean over examples with its standard error. Active units: Burda et al. (2016), the dimensions
-    whose posterior mean has a variance above 0.01 over the data.
+    whose posterior mean has a variance above 0.01 over the data. A classifier has an evaluation of its own.
     """
     config, steps = run.config, run.steps
     variables = evaluation_variables(state, ema=config.eval.ema)
     options = {"batch_size": config.eval.batch_size, "mesh": run.mesh}
     source = run.splits[split]
+    about = {
+        **run.study_record(step=int(state.step), checkpoint=checkpoint, seed=config.seed),
+        "split": split,
+        "held_out": held_out(config, split),
+        "examples": len(source),
+        "notes": _notes(run, split),
+    }
+    if config.model.target:
+        return evaluate_classifier(run, variables, about)
     values = over_split(lambda batch: steps.evaluate(variables, batch, steps.weights), source, **options)
     values |= over_split(_reconstruction_metrics(run, variables), source, **options)
     kl_per_dimension = values.pop("kl_per_dimension", None)
     latent_mean = values.pop("latent_mean")
+    warnings = _range_warnings({name: values.pop(name) for name in RANGES if name in values})
     figures = {name: _figure(name, value) for name, value in values.items()}
     if config.eval.importance_samples:
         nll = over_split(
@@ -81,14 +103,13 @@ def evaluate(run: Run, state: TrainState, *, split: str, checkpoint: str) -> dic
             figures["nll"]["label"] += f", first {len(nll):,} examples"
     headline = [name for name in (steps.bound, "nll", "psnr", "mse", "kl") if name in figures][:3]
     meta = {
-        **run.study_record(step=int(state.step), checkpoint=checkpoint, seed=config.seed),
-        "split": split,
-        "examples": len(source),
+        **about,
         "headline": headline,
         "figures": figures,
         "active_units": int((latent_mean.var(axis=0) > ACTIVE_VARIANCE).sum()),
         "latent": config.model.latent,
-        "notes": _notes(run),
+        "notes": [*_notes(run, split), *warnings],
+        "warnings": warnings,
     }
     pictures = reconstruction_grid(run, variables, split)
     if cluster.is_first():
@@ -108,13 +129,36 @@ def reconstruction_grid(run: Run, variables: Variables, split: str, *, count: in
 
 
 def _reconstruction_metrics(run: Run, variables: Variables):
-    measure = jax.jit(image_metrics, out_shardings=replicated(run.mesh))
+    measure = jax.jit(
+        lambda x, reconstruction: image_metrics(x, reconstruction) | _ranges(x, reconstruction),
+        out_shardings=replicated(run.mesh),
+    )
 
     def metrics(batch):
         pictures = run.steps.reconstruct(variables, batch)
         return measure(pictures["originals"], pictures["reconstructions"])
 
     return metrics
+
+
+def _ranges(x: jax.Array, reconstruction: jax.Array) -> dict[str, jax.Array]:
+    """The lowest and the highest value of each picture [B, H, W, C] and of its reconstruction: [B] each."""
+    if x.ndim != 4:
+        return {}
+    axes = (1, 2, 3)
+    values = (reconstruction.min(axes), reconstruction.max(axes), x.min(axes), x.max(axes))
+    return dict(zip(RANGES, values, strict=True))
+
+
+def _range_warnings(ranges: dict[str, np.ndarray]) -> list[str]:
+    """A sentence where the reconstructions stay away from an end of the images' range."""
+    if not ranges:
+        return []
+    low, high, x_low, x_high = (
+        float(values.min() if "low" in name else values.max()) for name, values in ranges.items()
+    )
+    far = UNREACHED * (x_high - x_low)
+    return [RANGE_NOTE.format(low, high, x_low, x_high)] if low - x_low > far or x_high - high > far else []
 
 
 def _write(folder: Path, meta: dict, pictures: dict[str, np.ndarray], kl_per_dimension: np.ndarray | None) -> None:
@@ -126,31 +170,43 @@ def _write(folder: Path, meta: dict, pictures: dict[str, np.ndarray], kl_per_dim
     write_json(folder / "meta.json", meta)
 
 
-def _notes(run: Run) -> list[str]:
-    data = run.config.data
-    weighted = "" if data.corrupt.weight == 1 else WEIGHT_NOTE.format(data.corrupt.weight)
-    bound = weighted or NOTES[run.steps.bound]
-    notes = (bound, BINARIZATION_NOTES[data.binarization], CORRUPTION_NOTES[data.corrupt.kind])
+def held_out(config: ConfigDict, split: str) -> bool:
+    """Whether nothing of `split` is trained on."""
+    return split != "train" and config.data.train_on != "all"
+
+
+def _notes(run: Run, split: str) -> list[str]:
+    data, told = run.config.data, run.config.model.cond
+    notes = (
+        "" if held_out(run.config, split) else TRAINED_ON_NOTE,
+        _bound_note(run),
+        CONDITION_NOTE.format(", ".join(told)) if told else "",
+        BINARIZATION_NOTES[data.binarization],
+        CORRUPTION_NOTES[data.corrupt.kind],
+    )
     return [note for note in notes if note]
 
 
+def _bound_note(run: Run) -> str:
+    """What the figure named `run.steps.bound` is."""
+    if run.config.model.target:
+        return ""
+    if run.config.data.corrupt.weight != 1:
+        return WEIGHT_NOTE.format(run.config.data.corrupt.weight)
+    return OBJECTIVE_NOTE if objective.is_reweighted(run.config) else NOTES[run.steps.bound]
+
+
 def _figure(name: str, values: np.ndarray) -> dict:
-    """The mean of [N] values in float64, its standard error s/√N, and how a reader should read it."""
     label, unit = {
         "loss": ("Loss, as trained", "nats"),
         "reconstruction": ("Reconstruction", "nats"),
         "kl": ("KL(q ‖ p)", "nats"),
+        "perceptual": ("Perceptual distance", "squared features"),
         "nll": ("−log p(x)", "nats"),
         "mse": ("Mean squared error per pixel", ""),
         "psnr": ("PSNR", "dB"),
         "ssim": ("SSIM", ""),
+        "detail": ("Power above half the Nyquist frequency, share of the original's", ""),
         **{bound: (text, "nats") for bound, text in BOUND_LABELS.items()},
     }[name]
-    spread = float(values.std(ddof=1, dtype=np.float64)) if len(values) > 1 else 0.0
-    return {
-        "mean": float(values.mean(dtype=np.float64)),
-        "stderr": spread / math.sqrt(len(values)),
-        "examples": len(values),
-        "label": label,
-        "unit": unit,
-    }
+    return figure(values, label, unit)

@@ -1,9 +1,13 @@
 """Samples from the prior, the same for a seed whatever the batch size and the devices."""
 
+import shutil
+
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from vae_jax import cluster, rng
+from vae_jax.data.named import Conditions
 from vae_jax.images import grids
 from vae_jax.mesh import batch_sharding, local_rows, to_device
 from vae_jax.run import Run, write_json
@@ -13,14 +17,22 @@ from vae_jax.steps import Steps
 COLUMNS = 8
 
 
-def draw(steps: Steps, variables: Variables, count: int, *, seed: int, batch_size: int) -> dict[str, np.ndarray]:
-    """`count` latents of p(z) [n, Z] and the means of p(x|z) at them [n, ...]; sample i depends on (seed, i) alone."""
+def draw(
+    steps: Steps, variables: Variables, count: int, *, seed: int, batch_size: int, cond: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """`count` latents of p(z) [n, Z] and the means of p(x|z) at them [n, ...]; sample i depends on (seed, i) alone.
+
+    A conditional model is told `cond` [count, n].
+    """
     sharding, key = batch_sharding(steps.mesh), rng.stream(seed, "sample")
     rows = local_rows(steps.mesh, batch_size)
     latents, images = [], []
     for start in range(0, count, batch_size):
-        numbers = to_device({"number": (start + rows).astype(np.uint32)}, sharding)["number"]
-        z, x = steps.sample(variables, rng.per_example(key, numbers))
+        batch = {"number": (start + rows).astype(np.uint32)}
+        if cond is not None:
+            batch["cond"] = cond[np.minimum(start + rows, count - 1)]
+        batch = to_device(batch, sharding)
+        z, x = steps.sample(variables, rng.per_example(key, batch["number"]), batch.get("cond"))
         latents.append(z)
         images.append(x)
     return {
@@ -29,15 +41,38 @@ def draw(steps: Steps, variables: Variables, count: int, *, seed: int, batch_siz
     }
 
 
+def told(conditions: Conditions | None, count: int, *, seed: int) -> np.ndarray | None:
+    """Conditions of `count` samples [count, n], drawn as often as training examples have them, i by (seed, i) alone."""
+    if conditions is None:
+        return None
+    keys = rng.per_example(rng.stream(seed, "condition"), np.arange(count, dtype=np.uint32))
+    return conditions.at(np.asarray(rng.uniform(keys, (count,))))
+
+
 def sample(run: Run, variables: Variables, *, step: int, checkpoint: str) -> None:
     """Draws `sample.count` samples under `sample.seed` and writes studies/sample."""
     options, folder = run.config.sample, run.study("sample")
-    arrays = draw(run.steps, variables, options.count, seed=options.seed, batch_size=run.config.eval.batch_size)
+    cond = told(run.conditions, options.count, seed=options.seed)
+    if options.cond:
+        cond = np.tile(np.float32(options.cond), (options.count, 1))
+    batch_size = run.config.eval.batch_size
+    arrays = draw(run.steps, variables, options.count, seed=options.seed, batch_size=batch_size, cond=cond)
+    if cond is not None:
+        arrays["cond"] = cond
     if not cluster.is_first():
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)  # of the study of the same name, or earlier samples
+    folder.mkdir(parents=True)
     np.savez(folder / "arrays.npz", **arrays)
     if grids.showable(arrays["samples"].shape[1:]):
         grids.save_png(folder / "samples.png", grids.grid(arrays["samples"], COLUMNS))
     record = run.study_record(step=step, checkpoint=checkpoint, seed=options.seed)
-    write_json(folder / "meta.json", {**record, "count": options.count})
+    write_json(folder / "meta.json", {**record, "count": options.count, "told": _in_words(run.config)})
+
+
+def _in_words(config: ConfigDict) -> str:
+    """What a conditional model was told of its samples; "" for any other."""
+    names = config.model.cond
+    if config.sample.cond:
+        return "all told " + ", ".join(f"{n} = {value:g}" for n, value in zip(names, config.sample.cond, strict=True))
+    return f"each told {', '.join(names)} as often as training examples have them" if names else ""

@@ -45,19 +45,20 @@ def pairs(originals: np.ndarray, reconstructions: np.ndarray, columns: int, *, m
 
 
 def named_rows(
-    rows: Mapping[str, np.ndarray], columns: int, *, captions: Sequence[str] = (), min_side: int = 64
+    rows: Mapping[str, np.ndarray], columns: int, *, captions: Sequence[str] = (), min_side: int = 64, gap: int = GROUP
 ) -> np.ndarray:
     """Pictures that belong together, [N,H,W,C] under each name, right below each other: uint8 [h,w,3].
 
-    The names stand at the left of their rows, the captions, where there are any, below what belongs together.
+    The names stand at the left of their rows, the captions, where there are any, below what belongs together; what
+    doesn't is `gap` pixels apart.
     """
     tiles = [_tiles(images, min_side) for images in rows.values()]
     stacks = _captioned(_stacks(tiles), captions)  # [N,h,w,3]
     n, height, _, _ = stacks.shape
     side = tiles[0].shape[1]
-    tops = range(0, -(-n // columns) * (height + GROUP), height + GROUP)
+    tops = range(0, -(-n // columns) * (height + gap), height + gap)
     names = [(top + i * (side + LINE) + side // 2, name) for top in tops for i, name in enumerate(rows)]
-    return with_row_names(_mosaic(stacks, columns, gap=GROUP), names)
+    return with_row_names(_mosaic(stacks, columns, gap=gap), names)
 
 
 def comparison(
@@ -67,6 +68,16 @@ def comparison(
     if seen is None:
         return pairs(originals, reconstructions, columns)
     return named_rows({"original": originals, "seen": seen, "reconstruction": reconstructions}, columns)
+
+
+def stacked(*pictures: np.ndarray) -> np.ndarray:
+    """Pictures uint8 [h,w,3] of any sizes below each other, white beside the narrower ones."""
+    width = max(picture.shape[1] for picture in pictures)
+    padded = [
+        np.pad(picture, ((0, GROUP), (0, width - picture.shape[1]), (0, 0)), constant_values=WHITE)
+        for picture in pictures
+    ]
+    return np.concatenate(padded)
 
 
 def save_png(path: str | os.PathLike, array: np.ndarray) -> None:

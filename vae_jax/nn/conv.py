@@ -12,7 +12,17 @@ from flax import nnx
 
 from vae_jax.errors import UserError
 from vae_jax.nn.convolution_layers import Conv, ConvTranspose
-from vae_jax.nn.layers import ACTIVATIONS, DenseStack, Stride, normalisation, stride_path
+from vae_jax.nn.layers import (
+    ACTIVATIONS,
+    DECODER_OPTIONS,  # noqa: F401 - this family's, too
+    DenseStack,
+    Stride,
+    check_pictures,
+    decoder_options,
+    mirrored,
+    normalisation,
+    stride_path,
+)
 
 OPTIONS = {
     "channels": (32, 64),
@@ -23,21 +33,11 @@ OPTIONS = {
     "norm": "none",
     "activation": "relu",
 }
-LISTS = ("channels", "kernel", "stride", "padding", "dense")
-
-
-def mirrored(options: Mapping) -> dict:
-    """The decoder options that undo an encoder of these options."""
-    return {
-        name: tuple(reversed(value)) if name in LISTS and isinstance(value, tuple) else value
-        for name, value in options.items()
-    }
 
 
 def check(options: Mapping, shape: tuple[int, ...], *, field: str) -> None:
     """Raises UserError where the convolutions don't fit images of `shape` (H, W, C)."""
-    if len(shape) != 3:
-        raise UserError(f"{field}.family is 'conv', but the data are vectors of {shape[0]}; use family='mlp'.")
+    check_pictures("conv", shape, field=field)
     _path(shape, options, field=field)
 
 
@@ -83,7 +83,8 @@ class Encoder(nnx.Module):
 class Decoder(nnx.Module):
     """z [B, Z] -> [B, H, W, C] before the output activation; the last layer has no norm and no activation.
 
-    That layer computes in `out_dtype` where it is given.
+    Unless last_layer is "activated": under a sigmoid, ReLU leaves nothing below 0.5, and only imported nets are so.
+    The last layer computes in `out_dtype` where it is given.
     """
 
     def __init__(
@@ -96,15 +97,17 @@ class Decoder(nnx.Module):
         out_dtype: jnp.dtype | None = None,
         rngs: nnx.Rngs,
     ):
+        options = decoder_options(options)
         path = _path(shape, mirrored(options), field="model.decoder")[::-1]
         norm, channels = options["norm"], (*options["channels"], shape[-1])
         self.activation, self.remat = ACTIVATIONS[options["activation"]], False
         self.start = (*path[0].inner, channels[0])
         height, width = path[0].inner
+        plain = options["last_layer"] == "plain"
         self.dense = DenseStack(
             latent,
             (*options["dense"], height * width * channels[0]),
-            activation=options["activation"],
+            activation=options["dense_activation"],
             dtype=dtype,
             rngs=rngs,
         )
@@ -118,19 +121,19 @@ class Decoder(nnx.Module):
                     (place.kernel, place.kernel),
                     strides=place.stride,
                     padding=place.transposed_padding,
-                    use_bias=last or norm != "batch",
+                    use_bias=norm != "batch" or (last and plain),
                     dtype=out_dtype if last and out_dtype else dtype,
                     rngs=rngs,
                 )
             )
-            if not last:
+            if not (last and plain):
                 self.norms.append(normalisation(norm, o, dtype=dtype, rngs=rngs))
 
     def __call__(self, z: jax.Array) -> jax.Array:
         h = self.dense(z).reshape(z.shape[0], *self.start)  # [B, h, w, c]
         for number in range(len(self.norms)):
             h = _layer(self, number, h)
-        return self.convs[-1](h)
+        return h if len(self.norms) == len(self.convs) else self.convs[-1](h)
 
 
 def _layer(net: Encoder | Decoder, number: int, h: jax.Array) -> jax.Array:

@@ -8,8 +8,8 @@ Seen on the CPU with jax 0.10 and 0.12: a convolution reaches 60–95% of the ra
 numbers are those of LAYOUT. With any others it does so outside loops only: XLA rewrites them for its fast kernels in
 the outermost computation, and in the body of a scan, where our steps are, computes them naively, at a hundredth of the
 rate. The gradients that jax derives have others. Here all are LAYOUT, and what must be transposed is transposed in so
-many words. Matrix products over unfolded patches, and sums of them over the taps of the kernel, were slower wherever
-the maps are large: writing the patches costs more than their product.
+many words. Matrix products over unfolded patches, and sums of them over the taps of the kernel, were slower wherever x
+is not thin: writing the patches costs more than their product.
 """
 
 import functools
@@ -20,7 +20,7 @@ from jax import lax
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 THIN = 8  # channels, fewer than which leave vector registers empty
-LARGE_MAP = 16  # pixels a side
+LARGE_MAP = 8  # pixels a side
 
 Pads = tuple[tuple[int, int], tuple[int, int]]  # (before, after) of each axis
 
@@ -76,33 +76,44 @@ def turned(kernel: jax.Array) -> jax.Array:
     return jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
 
 
+def spread(kernel: jax.Array) -> jax.Array:
+    """The kernel of a transposed convolution of stride 2 that does what `kernel` does after doubling its map.
+
+    Doubled by nearest neighbours, every value meets two neighbouring taps, so their sums: [k, k, ...] ->
+    [k + 1, k + 1, ...]. Four taps an output pixel are left of nine, and the doubled map is never written.
+    """
+    for axis in (0, 1):
+        first, second = ([(0, 0)] * kernel.ndim for _ in range(2))
+        first[axis], second[axis] = (0, 1), (1, 0)
+        kernel = jnp.pad(kernel, first) + jnp.pad(kernel, second)
+    return kernel
+
+
 def _inwards(x: jax.Array, kernel: jax.Array, *, stride: int, padding: Pads) -> jax.Array:
-    """x, kernel -> h. Thin x goes in blocks: 3 channels at stride 2 become 12 (seen: 1.1–2.5 times as fast)."""
-    if stride == 1 or x.shape[-1] >= THIN:
-        return _convolution(x, kernel, stride=stride, padding=padding)
-    taps = kernel.shape[0]
-    covered = (
-        (outer + before + after - taps) // stride * stride + _rounded_up(taps, stride)
-        for outer, (before, after) in zip(x.shape[1:3], padding, strict=True)
-    )
-    x = _window(x, tuple(-before for before, _ in padding), tuple(covered))
-    return _convolution(_to_blocks(x, stride), _kernel_blocks(kernel, stride), padding=((0, 0), (0, 0)))
+    """x, kernel -> h."""
+    if x.shape[-1] < THIN:
+        return _by_patches(x, kernel, stride=stride, padding=padding)
+    return _convolution(x, kernel, stride=stride, padding=padding)
 
 
 def _outwards(h: jax.Array, kernel: jax.Array, *, stride: int, padding: Pads, sizes: tuple[int, int]) -> jax.Array:
     """h, kernel -> x [B, *sizes, C].
 
     Large maps go in blocks, by a convolution of stride 1 that gives the stride² pixels of a block as channels (seen:
-    1.7–2.2 times as fast at 16×16 and 32 channels). On small ones, whose border of half-used blocks weighs more, XLA
-    is faster at dilating h by the stride, for which it has a kernel that skips the zeros.
+    1.3–5 times as fast from 8×8 on). On small ones, whose border of half-used blocks weighs more, XLA is faster at
+    dilating h by the stride, for which it has a kernel that skips the zeros.
     """
+    taps, channels = kernel.shape[0], kernel.shape[2]
     befores = tuple(before for before, _ in padding)
+    if channels < THIN:
+        inwards = functools.partial(_by_patches, kernel=kernel, stride=stride, padding=padding)
+        return jax.linear_transpose(inwards, jax.ShapeDtypeStruct((len(h), *sizes, channels), h.dtype))(h)[0]
     if stride > 1 and min(h.shape[1:3]) >= LARGE_MAP:
         blocks = _kernel_blocks(kernel, stride)
         reach = blocks.shape[0] - 1
         x = _convolution(h, turned(blocks), padding=((reach, reach), (reach, reach)))
         return _window(_from_blocks(x, stride), befores, sizes)
-    reach = kernel.shape[0] - 1
+    reach = taps - 1
     pads = tuple(
         (reach - before, outer + before - 1 - (inner - 1) * stride)
         for outer, inner, before in zip(sizes, h.shape[1:3], befores, strict=True)
@@ -120,7 +131,24 @@ def _kernel_gradient(x: jax.Array, h: jax.Array, *, stride: int, padding: Pads, 
         for outer, inner, (before, _) in zip(x.shape[1:3], h.shape[1:3], padding, strict=True)
     )
     x, h = x.transpose(3, 1, 2, 0), h.transpose(1, 2, 0, 3)  # [C, H, W, B], [h, w, B, O]
-    return _convolution(x, h, padding=pads, rhs_dilation=(stride, stride)).transpose(1, 2, 0, 3)  # from [C, k, k, O]
+    gradient = _convolution(x, h, padding=pads, rhs_dilation=(stride, stride))  # [C, k, k, O]
+    # Transposed once and for all, or each of its readers, of which the optimiser alone is several, does so by itself.
+    return lax.optimization_barrier(gradient.transpose(1, 2, 0, 3))
+
+
+def _by_patches(x: jax.Array, kernel: jax.Array, *, stride: int, padding: Pads) -> jax.Array:
+    """`_inwards` as one matrix product: each inner pixel's patch of x, laid flat, times the kernel as a matrix.
+
+    Patches of a thin x are no larger than h. They are put together from blocks of stride × stride pixels, since copying
+    long pieces is faster. Seen: 1–4 times as fast as a convolution, and its adjoint in x 2–5 times.
+    """
+    taps, kernel = kernel.shape[0], _kernel_blocks(kernel, stride)
+    reach = kernel.shape[0]
+    sizes = tuple((outer + sum(pads) - taps) // stride + 1 for outer, pads in zip(x.shape[1:3], padding, strict=True))
+    x = _window(x, tuple(-before for before, _ in padding), tuple((size + reach - 1) * stride for size in sizes))
+    x, (h, w) = _to_blocks(x, stride), sizes
+    patches = jnp.concatenate([x[:, i : i + h, j : j + w] for i in range(reach) for j in range(reach)], axis=-1)
+    return patches @ kernel.reshape(-1, kernel.shape[-1])
 
 
 def _convolution(x: jax.Array, kernel: jax.Array, *, stride: int = 1, padding: Pads, **dilation) -> jax.Array:
@@ -129,12 +157,9 @@ def _convolution(x: jax.Array, kernel: jax.Array, *, stride: int = 1, padding: P
 
 def _kernel_blocks(kernel: jax.Array, stride: int) -> jax.Array:
     """The kernel over blocks of stride × stride pixels: [k, k, C, O] -> [⌈k/s⌉, ⌈k/s⌉, s²·C, O]."""
-    c, o = kernel.shape[2:]
-    taps = _rounded_up(kernel.shape[0], stride)
-    missing = taps - kernel.shape[0]
+    missing = -kernel.shape[0] % stride
     kernel = jnp.pad(kernel, ((0, missing), (0, missing), (0, 0), (0, 0)))
-    kernel = kernel.reshape(taps // stride, stride, taps // stride, stride, c, o).swapaxes(1, 2)
-    return kernel.reshape(taps // stride, taps // stride, -1, o)
+    return _to_blocks(kernel.transpose(3, 0, 1, 2), stride).transpose(1, 2, 3, 0)
 
 
 def _to_blocks(x: jax.Array, stride: int) -> jax.Array:
@@ -155,7 +180,3 @@ def _window(x: jax.Array, starts: tuple[int, int], sizes: tuple[int, int]) -> ja
     """The pixels `starts` to `starts + sizes` of x [B, H, W, C], with zeros where it has none."""
     pads = ((-start, start + size - have, 0) for start, size, have in zip(starts, sizes, x.shape[1:3], strict=True))
     return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *pads, (0, 0, 0)))
-
-
-def _rounded_up(value: int, multiple: int) -> int:
-    return -(-value // multiple) * multiple

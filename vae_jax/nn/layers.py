@@ -1,7 +1,8 @@
 """What the families of nets share: activations, normalisations, dense stacks and the geometry of strides."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -18,17 +19,27 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "tanh": jnp.tanh,
     "identity": lambda x: x,
 }
-NORMS = ("none", "batch", "layer")
+NORMS = ("none", "batch", "layer", "group")
+GROUPS = 8  # of channels, at most (Wu & He, 2018)
+# What decoders have besides the options of their families: those of imported nets begin and end in other ways.
+DECODER_OPTIONS = {
+    "dense_activation": "same",  # after the dense layers: same (as activation) | another
+    "last_layer": "plain",  # plain | activated (normalised and activated like the others)
+}
+LAST_LAYERS = ("plain", "activated")
 
 Pair = tuple[int, int]
 
 
 def normalisation(norm: str, channels: int, *, dtype: jnp.dtype, rngs: nnx.Rngs) -> Callable[[jax.Array], jax.Array]:
-    """The normalisation `norm` over the last axis; its statistics and parameters are float32 whatever `dtype` is."""
+    """The normalisation `norm` of [B, ..., channels]; its statistics and parameters are float32 whatever `dtype` is."""
     if norm == "batch":
         return nnx.BatchNorm(channels, momentum=0.9, epsilon=1e-5, dtype=dtype, rngs=rngs)
     if norm == "layer":
         return nnx.LayerNorm(channels, dtype=dtype, rngs=rngs)
+    if norm == "group":
+        groups = math.gcd(channels, GROUPS)
+        return nnx.GroupNorm(channels, num_groups=groups, epsilon=1e-5, dtype=dtype, rngs=rngs)
     return ACTIVATIONS["identity"]
 
 
@@ -123,6 +134,37 @@ def stride_path(
         path.append(Stride(size, inner, kernel, stride, pads))
         size = inner
     return tuple(path)
+
+
+def halvings(image_size: Pair, layers: int, *, field: str) -> tuple[Stride, ...]:
+    """The path of `layers` convolutions of kernel 3, each of which halves the sizes and rounds them up."""
+    return stride_path(
+        image_size, kernels=(3,) * layers, strides=(2,) * layers, paddings=("same",) * layers, field=field
+    )
+
+
+def mirrored(options: Mapping) -> dict:
+    """The decoder options that undo an encoder of these options: tuples, one entry a layer, are turned round."""
+    return {name: tuple(reversed(value)) if isinstance(value, tuple) else value for name, value in options.items()}
+
+
+def decoder_options(options: Mapping) -> dict:
+    """A decoder's options with those of DECODER_OPTIONS that are not given, and dense_activation spelled out."""
+    options = {**DECODER_OPTIONS, **options}
+    if options["dense_activation"] == "same":
+        options["dense_activation"] = options["activation"]
+    return options
+
+
+def run_block(block: nnx.Module, h: jax.Array) -> jax.Array:
+    """block(h); with `block.remat` the backward pass keeps h alone and computes the block again."""
+    return nnx.remat(lambda block, h: block(h))(block, h) if block.remat else block(h)
+
+
+def check_pictures(family: str, shape: tuple[int, ...], *, field: str) -> None:
+    """Raises UserError unless `shape` is that of pictures (H, W, C), which is all that `family` is made for."""
+    if len(shape) != 3:
+        raise UserError(f"{field}.family is {family!r}, but the data are vectors of {shape[0]}; use family='mlp'.")
 
 
 def check_choice(field: str, value: str, allowed: Sequence[str]) -> None:

@@ -12,11 +12,6 @@ from vae_jax.nn.layers import DenseStack
 OPTIONS = {"widths": (512,), "norm": "none", "activation": "relu"}
 
 
-def mirrored(options: Mapping) -> dict:
-    """The decoder options that undo an encoder of these options."""
-    return {**options, "widths": tuple(reversed(options["widths"]))}
-
-
 def check(options: Mapping, shape: tuple[int, ...], *, field: str) -> None:
     """Dense layers fit any shape; nothing can be wrong here."""
 

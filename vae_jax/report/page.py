@@ -1,6 +1,5 @@
 """One static HTML page that tells a run: what it was, how it trained, and what the evaluation found."""
 
-import base64
 import io
 import json
 import shlex
@@ -14,8 +13,9 @@ from PIL import Image
 from vae_jax.disk import written_aside
 from vae_jax.errors import UserError
 from vae_jax.images import grids
-from vae_jax.report import figures
+from vae_jax.report import figures, story
 from vae_jax.report.data_text import facts, tables
+from vae_jax.report.studies import read_studies, uri
 from vae_jax.report.text import config_rows, number, plus_minus
 from vae_jax.writer import read_metrics
 
@@ -33,6 +33,8 @@ CURVES = {
     "bernoulli_bound": ("Bound for binarised draws (higher is better)", "nats per example"),
     "reconstruction": ("Reconstruction (lower is better)", "per example"),
     "kl": ("KL from the prior", "nats per example"),
+    "accuracy": ("Accuracy (higher is better)", "share told right"),
+    "perceptual": ("Perceptual distance (lower is better)", "squared features"),
 }
 
 
@@ -54,6 +56,8 @@ def write_report(workdir: Path) -> Path:
         data=_data(workdir / "studies" / "data"),
         evaluation=_evaluation(workdir / "studies" / "evaluation"),
         samples=read_samples(workdir / "studies" / "sample"),
+        story=story,
+        chapters=read_studies(workdir / "studies"),
         commands={mode: _command(mode, workdir) for mode in ("eval", "sample")},
     )
     return write_page(workdir, html)
@@ -83,8 +87,15 @@ def write_page(workdir: Path, html: str) -> Path:
 def _as_used(config):
     """The config without the epochs where a number of steps stands instead of them, nor a corruption of no kind."""
     unused = {"epochs"} if config["train"]["steps"] else {"steps"}
+    config = _as_classifier(config) if config["model"].get("target") else config
     data = {name: value for name, value in config["data"].items() if name != "corrupt" or value["kind"] != "none"}
     return {**config, "data": data, "train": {name: v for name, v in config["train"].items() if name not in unused}}
+
+
+def _as_classifier(config):
+    """The config without what only a VAE has."""
+    model = {name: config["model"][name] for name in ("encoder", "target")}
+    return {**config, "model": model, "objective": {}}
 
 
 def _by_split(records):
@@ -124,7 +135,7 @@ def _data(folder):
         "facts": facts(meta),
         "tables": tables(meta),
         "pictures": [
-            {"src": _uri("image/png", path.read_bytes()), "alt": alt} for alt, path in pictures.items() if path.exists()
+            {"src": uri("image/png", path.read_bytes()), "alt": alt} for alt, path in pictures.items() if path.exists()
         ],
     }
 
@@ -167,7 +178,7 @@ def _png(array, images):
     file = io.BytesIO()
     Image.fromarray(array).save(file, format="PNG", optimize=True)
     return {
-        "src": _uri("image/png", file.getvalue()),
+        "src": uri("image/png", file.getvalue()),
         "width": array.shape[1],
         "height": array.shape[0],
         "enlarged": min(images.shape[1:3]) < SMALL,
@@ -175,8 +186,4 @@ def _png(array, images):
 
 
 def _svg_uri(svg):
-    return _uri("image/svg+xml", svg.encode())
-
-
-def _uri(kind, content):
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+    return uri("image/svg+xml", svg.encode())

@@ -13,6 +13,8 @@ MAIN = {
     "model.encoder": "Encoder",
     "model.decoder": "Decoder",
     "model.latent": "Latent dimensions",
+    "model.target": "Tells",
+    "model.cond": "Told",
     "model.posterior": "Posterior",
     "model.likelihood": "Likelihood",
     "objective": "Objective",

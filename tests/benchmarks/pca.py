@@ -1,0 +1,73 @@
+"""The line to beat: what PCA with Z components, fitted on the training split of a config, leaves on its test split.
+
+python tests/benchmarks/pca.py --config=configs/celeba_ae.py [--components=20,128] [--json=PATH] [--config.data.dir=...]
+
+The mean squared error of a pixel, as `mse` is in an evaluation. A linear VAE of Z dimensions cannot do better.
+"""
+
+import argparse
+import sys
+
+import numpy as np
+from throughput import parse, show
+
+from vae_jax.config import load_file, override
+from vae_jax.data.content import read_all
+from vae_jax.data.source import Source
+from vae_jax.errors import UserError
+from vae_jax.run import open_data
+
+COMPONENTS = "10,20,32,50,64,100,128,200,256,512,1024"
+
+
+def pixels(source: Source) -> np.ndarray:
+    """All examples of a split in [0, 1], laid flat: [N, D] float32."""
+    images = read_all(source)["image"]
+    scale = 255 if images.dtype == np.uint8 else 1
+    return (images.reshape(len(images), -1) / np.float32(scale)).astype(np.float32, copy=False)
+
+
+def principal_errors(train: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """The mean squared error on test [M, D] with 0, 1, 2, ... principal components of train [N, D]: [min(N, D) + 1].
+
+    Components are eigenvectors of the smaller of the two Gram matrices of the centred examples (Jolliffe, 2002, section
+    3.5), so pictures of any size take N² numbers.
+    """
+    mean = train.mean(axis=0, dtype=np.float64).astype(np.float32)
+    train, test = train - mean, test - mean
+    examples, dimensions = train.shape
+    gram = train @ train.T if examples < dimensions else train.T @ train
+    values, vectors = np.linalg.eigh(gram.astype(np.float64))
+    values, vectors = values[::-1], vectors[:, ::-1]  # the largest first
+    if examples < dimensions:  # the component of u is uᵀX/√λ
+        real = values > 1e-9 * values[0]
+        coordinates = (test @ train.T) @ (vectors[:, real] / np.sqrt(values[real]))  # [M, components]
+    else:
+        coordinates = test @ vectors
+    explained = np.cumsum(np.square(coordinates).mean(axis=0)) / dimensions
+    return np.square(test).mean(dtype=np.float64) - np.concatenate([[0.0], explained])
+
+
+def main() -> None:
+    """Prints the errors as a table, and writes them to --json=PATH if asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", required=True)
+    parser.add_argument("--components", default=COMPONENTS, help="numbers of them, set off by commas")
+    arguments, overrides = parse(parser)
+    try:
+        config = load_file(arguments.config)
+        override(config, overrides)
+        splits = open_data(config)
+    except UserError as error:
+        sys.exit(str(error))
+    errors = principal_errors(pixels(splits["train"]), pixels(splits["test"]))
+    numbers = [int(number) for number in arguments.components.split(",")]
+    table = {f"mse_of_{number}_components": float(errors[number]) for number in numbers if number < len(errors)}
+    sizes = {f"{name}_examples": len(splits[name]) for name in ("train", "test")}
+    show(
+        {"shape": splits["train"].features.shape, **sizes, "mse_of_the_mean": float(errors[0]), **table}, arguments.json
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""The report shows each study in its chapter, in the order that tells the story."""
+
+import json
+import re
+
+import numpy as np
+from PIL import Image
+
+from vae_jax.report import story
+from vae_jax.report.page import write_report
+
+
+def save_study(workdir, name, chapter, title):
+    folder = workdir / "studies" / name
+    folder.mkdir(parents=True)
+    Image.fromarray(np.zeros((60, 60, 3), np.uint8)).save(folder / "picture.png")
+    meta = {
+        "study": name,
+        "title": title,
+        "chapter": chapter,
+        "command": f"python -m vae_jax.main --mode=study --study={name}",
+        "inputs": [],
+        "notes": [f"A note of <{name}>."],
+        "figures": {"x": {"mean": 1.234, "stderr": 0.01, "examples": 9, "label": f"Figure of {name}", "unit": "nats"}},
+        "pictures": [{"file": "picture.png", "alt": f"What {name} shows, in words."}],
+    }
+    (folder / "meta.json").write_text(json.dumps(meta))
+
+
+def test_studies_stand_in_their_chapters_in_order(tmp_path):
+    run = {
+        "name": "x",
+        "config": {"train": {"steps": 1}, "data": {}, "model": {}},
+        "versions": {},
+        "git": None,
+        "data": {"train": 1},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(run | {"command": "python"}))
+    save_study(tmp_path, "bias", story.FAILS, "Bias")
+    save_study(tmp_path, "variation", story.MADE_FROM_IT, "Variation")
+    save_study(tmp_path, "cycle", story.COMES_BACK, "Cycle")
+    save_study(tmp_path, "reconstruct", story.COMES_BACK, "Reconstruct")
+    save_study(tmp_path, "a_new_one", story.COMES_BACK, "New")
+    html = write_report(tmp_path).read_text(encoding="utf-8")
+    found = re.findall(r"<h[23]>(.*?)</h[23]>", html)
+    chapters = [found.index(chapter) for chapter in story.CHAPTERS if chapter in found]
+    assert chapters == sorted(chapters)
+    expected = [story.COMES_BACK, "Reconstruct", "Cycle", "New"]
+    assert found[found.index(story.COMES_BACK) :][: len(expected)] == expected
+    assert found[found.index(story.FAILS) :][:2] == [story.FAILS, "Bias"]
+    assert "A note of &lt;bias&gt;." in html and "Figure of cycle" in html
+    assert html.count("data:image/png;base64,") == 5
+    assert "What variation shows, in words." in html

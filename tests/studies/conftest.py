@@ -1,0 +1,62 @@
+"""A small trained run on the digits, and a model whose arithmetic can be done by hand."""
+
+import types
+
+import numpy as np
+import pytest
+
+import vae_jax
+from vae_jax.config import default_config
+from vae_jax.distributions import Normal
+from vae_jax.run import open_run, write_config
+from vae_jax.train import train
+
+
+@pytest.fixture(scope="session")
+def workdir(tmp_path_factory):
+    """A conv net with two latents, trained for 32 steps on scikit-learn's digits."""
+    config = default_config()
+    config.model.encoder = dict(family="conv", channels=(8,), kernel=3)
+    config.model.decoder = dict(family="conv", mirror=True)
+    config.model.latent = 2
+    config.optimizer.learning_rate = 1e-2
+    config.train.update(steps=32, eval_every=32, checkpoint_every=32)
+    run = open_run(tmp_path_factory.mktemp("runs") / "digits", "digits", config)
+    write_config(run, "python -m vae_jax.main")
+    train(run)
+    return run.workdir
+
+
+@pytest.fixture(scope="session")
+def model(workdir):
+    return vae_jax.load(workdir)
+
+
+@pytest.fixture(scope="session")
+def images():
+    return np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1), dtype=np.uint8) / np.float32(255)
+
+
+class ByHand:
+    """Pictures of 2×2 pixels and as many latents: z = encode(x) is `gain`·x with stddev 0.5, and decode(z) is z."""
+
+    shape = (2, 2, 1)
+
+    def __init__(self, gain=1.0):
+        self.gain = np.float32(gain)
+        self.config = types.SimpleNamespace(
+            model=types.SimpleNamespace(latent=4),
+            data=types.SimpleNamespace(corrupt=types.SimpleNamespace(kind="none")),
+        )
+
+    def encode(self, images):
+        mean = self.gain * np.asarray(images, np.float32).reshape(len(images), 4)
+        return Normal(mean, np.full_like(mean, 2 * np.log(0.5)))
+
+    def decode(self, z):
+        return z.reshape(-1, 2, 2, 1)
+
+
+@pytest.fixture
+def by_hand():
+    return ByHand

@@ -1,0 +1,123 @@
+"""Attributes and classes asked for by name: the columns of a batch that a model is given, or has to tell."""
+
+import dataclasses
+import difflib
+from collections.abc import Sequence
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from vae_jax.data.source import Source, rows
+from vae_jax.errors import UserError
+
+LABEL, ATTRIBUTES = "label", "attributes"  # names of the data's columns, which stand for all that they hold
+CLASS = "label="  # begins the name of one class, as label=7
+FIELDS = {"cond": "model.cond", "target": "model.target"}  # columns of a batch, and what names their entries
+
+
+class WithNamed:
+    """The examples of `source` with more `columns`, {name: [N, n]}."""
+
+    def __init__(self, source: Source, columns: dict[str, np.ndarray]):
+        self.features, self.provenance = source.features, source.provenance
+        self._source, self._added = source, columns
+
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        return self._source.columns | self._added
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        return self._source.read(indices) | rows(self._added, indices)
+
+
+@dataclasses.dataclass(frozen=True)
+class Conditions:
+    """The different conditions [M, n] of the training examples, 0 or 1, and how many examples have each [M]."""
+
+    values: np.ndarray
+    counts: np.ndarray
+
+    def as_lists(self) -> dict[str, list]:
+        """The same for a file of JSON."""
+        return {"values": np.asarray(self.values).tolist(), "counts": np.asarray(self.counts).tolist()}
+
+    def at(self, uniform: np.ndarray) -> np.ndarray:
+        """The conditions [N, n] that numbers in [0, 1) pick, each as often as in training."""
+        ends = np.cumsum(self.counts) / np.sum(self.counts)
+        return np.asarray(self.values, np.float32)[np.searchsorted(ends, uniform, side="right")]
+
+
+def conditions_of(source: Source) -> Conditions | None:
+    """What `source` has in its column "cond"; None where it has none."""
+    if "cond" not in source.columns:
+        return None
+    return Conditions(*np.unique(source.columns["cond"], axis=0, return_counts=True))
+
+
+def with_named(splits: dict[str, Source], model: ConfigDict) -> dict[str, Source]:
+    """The splits with the columns "cond" and "target", uint8 [N, n] of 0 and 1, where `model` names entries of them.
+
+    In `model`, names that stand for several are replaced by these: "attributes" by all, "label" by its classes as
+    "label=0". UserError for a name that the data don't have.
+    """
+    for column, field in FIELDS.items():
+        names = _expanded(splits["train"], model[column], field)
+        if not names:
+            continue
+        model[column] = names
+        splits = {
+            split: WithNamed(source, {column: np.stack([_column(source, name) for name in names], axis=1)})
+            for split, source in splits.items()
+        }
+    return splits
+
+
+def check_condition(field: str, value: Sequence[float], names: Sequence[str]) -> None:
+    """Raises UserError unless `value` is () or has one number for each of the condition's `names`."""
+    numbers = all(isinstance(entry, int | float) for entry in value)
+    if value and not (names and numbers and len(value) == len(names)):
+        told = f"one number for each of {', '.join(names)}" if names else "(), as the model is told no conditions"
+        raise UserError(f"{field} is {tuple(value)}; it must be {told}.")
+
+
+def exclusive(names: Sequence[str]) -> bool:
+    """Whether exactly one of `names` holds of an example: they are classes and not attributes."""
+    return all(name.startswith(CLASS) for name in names)
+
+
+def unknown(field: str, value: str, source: Source) -> UserError:
+    """What is said of a name `value` that is neither an attribute of the data nor "label"."""
+    known = [*([LABEL] if LABEL in source.columns else []), *source.features.attributes]
+    near = difflib.get_close_matches(value, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"these data have {', '.join(known) or 'neither'}."
+    return UserError(f"{field} is {value!r}; it must be 'label' or an attribute: {hint}")
+
+
+def _expanded(source: Source, names: Sequence[str], field: str) -> tuple[str, ...]:
+    features, found = source.features, []
+    classes = [CLASS + name for name in features.classes] if LABEL in source.columns else []
+    for name in names:
+        if name == LABEL and classes:
+            found += classes
+        elif name == ATTRIBUTES and features.attributes:
+            found += features.attributes
+        elif name in (*classes, *features.attributes):
+            found.append(name)
+        else:
+            raise unknown(field, name, source)
+    if len(set(found)) < len(found):
+        raise UserError(f"{field} is {tuple(names)}, which names something twice; each may stand there once.")
+    if set(classes) & set(found) and not set(classes) <= set(found):
+        raise UserError(f"{field} is {tuple(names)}, which names some classes; 'label' stands for all of them.")
+    return tuple(found)
+
+
+def _column(source: Source, name: str) -> np.ndarray:
+    """1 where the example is of that class or has that attribute, else 0: uint8 [N]."""
+    if name.startswith(CLASS):
+        number = source.features.classes.index(name.removeprefix(CLASS))
+        return (source.columns[LABEL] == number).astype(np.uint8)
+    return source.columns[ATTRIBUTES][:, source.features.attributes.index(name)].astype(np.uint8)

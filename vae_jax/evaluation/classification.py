@@ -1,0 +1,82 @@
+"""The evaluation of a classifier on one split: how often each target is told right, against the most frequent one."""
+
+import numpy as np
+
+from vae_jax import cluster
+from vae_jax.data.named import exclusive
+from vae_jax.evaluation.figures import figure
+from vae_jax.evaluation.held_out import over_split
+from vae_jax.run import Run, write_json
+from vae_jax.state import Variables
+
+SURE = 2  # standard errors by which a target must be told better than by its majority, for it to count as told
+
+
+def evaluate_classifier(run: Run, variables: Variables, about: dict) -> dict:
+    """Evaluates the split of `about` and writes studies/evaluation; returns what its meta.json holds, beside `about`.
+
+    "targets" has an entry for each attribute or class: see `tell`. The most frequent is that of the training split.
+    """
+    config, source = run.config, run.splits[about["split"]]
+    values = over_split(
+        lambda batch: run.steps.evaluate(variables, batch, run.steps.weights),
+        source,
+        batch_size=config.eval.batch_size,
+        mesh=run.mesh,
+    )
+    truth = source.columns["target"] > 0  # [N, A]
+    shares = run.splits["train"].columns["target"].mean(axis=0)  # [A]
+    said, blind = (decided(each, names=config.model.target) for each in (values["probabilities"], shares[None]))
+    agrees = truth == blind
+    meta = {
+        **about,
+        "headline": ["accuracy", "majority", "loss"],
+        "figures": {
+            "accuracy": figure(values["accuracy"], "Accuracy"),
+            "majority": figure(
+                agrees.all(axis=1) if exclusive(config.model.target) else agrees.mean(axis=1),
+                "Accuracy of the most frequent answer",
+            ),
+            "loss": figure(values["loss"], "Loss, as trained", "nats"),
+        },
+        "targets": tell(truth, said, shares > 0.5, names=config.model.target),
+    }
+    if cluster.is_first():
+        folder = run.study("evaluation")
+        folder.mkdir(parents=True, exist_ok=True)
+        np.savez(folder / "arrays.npz", probabilities=values["probabilities"], target=truth)
+        write_json(folder / "meta.json", meta)
+    return meta
+
+
+def decided(probabilities: np.ndarray, *, names: tuple[str, ...]) -> np.ndarray:
+    """What probabilities [N, A] say: the likeliest class alone, or every attribute above a half: bool [N, A]."""
+    if exclusive(names):
+        return np.arange(len(names)) == probabilities.argmax(axis=1)[:, None]
+    return probabilities > 0.5
+
+
+def tell(truth: np.ndarray, said: np.ndarray, usual: np.ndarray, *, names: tuple[str, ...]) -> list[dict]:
+    """How each target is told, for truth and answers [N, A], where `usual` [A] is what most training examples have.
+
+    Of each: the "share" of examples that have it, the "accuracy", that of the "majority", the "balanced_accuracy"
+    (the mean over those that have it and those that don't; None where one of these is empty), and whether it is
+    "told": more accurately than the majority by more than SURE standard errors of the difference.
+    """
+    found = []
+    for name, true, answer, majority in zip(names, truth.T, said.T, usual, strict=True):
+        right, blind = true == answer, true == majority
+        better = right.astype(np.float64) - blind
+        groups = [right[true == value] for value in (False, True)]
+        balanced = float(np.mean([group.mean() for group in groups])) if all(map(len, groups)) else None
+        found.append(
+            {
+                "name": name,
+                "share": float(true.mean()),
+                "accuracy": float(right.mean()),
+                "majority": float(blind.mean()),
+                "balanced_accuracy": balanced,
+                "told": bool(better.mean() > SURE * better.std() / np.sqrt(len(better))),
+            }
+        )
+    return found

@@ -1,0 +1,131 @@
+"""Attributes as directions of the latent space: added to a picture's latent, and taken from it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from vae_jax.errors import UserError
+from vae_jax.evaluation.figures import figure
+from vae_jax.images import grids
+from vae_jax.inference import Model
+from vae_jax.report import story
+from vae_jax.studies import nets
+from vae_jax.studies.classifier import check_classifier, read_judge
+from vae_jax.studies.inputs import as_the_net_takes_them
+from vae_jax.studies.study import Picture, Result, Setting, Study
+
+STRENGTHS = (-2.0, -1.0, 0.0, 1.0, 2.0)
+FITTED = 5000  # training examples that directions are found on
+DEFAULT = 5  # attributes
+WAYS = ("mean_difference", "logistic")
+LEAST = 10  # training examples with an attribute, and without it, for a direction
+
+
+def attributes(
+    model: Model,
+    images: np.ndarray,
+    *,
+    examples: np.ndarray,
+    labels: np.ndarray,
+    strength: Sequence[float] = STRENGTHS,
+) -> dict[str, np.ndarray]:
+    """Moves the posterior means of images [B, H, W, C] along the directions of G attributes, in two ways.
+
+    The directions come from `examples` [N, ...] with `labels` [N, G] of 0 and 1: the difference of the means of those
+    with and without the attribute, and the normal of a logistic probe, as long as that difference. Arrays, with S
+    strengths: `strength` [S], `mean_difference_direction`, `logistic_direction` [G, Z], `..._latents` [G, S, B, Z] and
+    `..._outputs` [G, S, B, ...].
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    latents, own = nets.encode(model, examples).mean, nets.encode(model, images).mean
+    spread = latents.std(axis=0) + 1e-6
+    directions = {way: [] for way in WAYS}
+    for has in labels.astype(bool).T:
+        difference = latents[has].mean(axis=0) - latents[~has].mean(axis=0)  # [Z]
+        normal = LogisticRegression(max_iter=1000, C=0.1).fit(latents / spread, has).coef_[0] * spread
+        directions["mean_difference"].append(difference)
+        directions["logistic"].append(normal / np.linalg.norm(normal) * np.linalg.norm(difference))
+    strengths = np.asarray(strength, np.float32)
+    arrays = {"strength": strengths}
+    for way, each in directions.items():
+        along = np.stack(each).astype(np.float32)  # [G, Z]
+        moved = own + strengths[:, None, None] * along[:, None, None]  # [G, S, B, Z]
+        arrays |= {f"{way}_direction": along, f"{way}_latents": moved, f"{way}_outputs": nets.decode(model, moved)}
+    return arrays
+
+
+def _run(setting: Setting) -> Result:
+    names, columns = _chosen(setting)
+    known = setting.examples("train", limit=FITTED)
+    labels = known.columns["attributes"][:, columns]
+    for name, count in zip(names, labels.sum(axis=0), strict=True):
+        if min(count, len(labels) - count) < LEAST:
+            raise UserError(f"{name} is in {count} of {len(labels)} training examples: too uneven for a direction.")
+    examples = as_the_net_takes_them(known, setting.config.data)
+    arrays = attributes(setting.model, setting.images, examples=examples, labels=labels)
+    figures, notes = _success(setting, names, arrays)
+    pictures = {way: _picture(setting, names, arrays, way) for way in WAYS}
+    return Result(arrays, pictures, figures, notes)
+
+
+def _chosen(setting):
+    """The names of the attributes that are asked for, and their columns."""
+    known = setting.splits["train"].features.attributes
+    if not known or "attributes" not in setting.splits["train"].columns:
+        raise UserError("The study attributes needs attributes, and the data of this run have none.")
+    asked = [name.strip() for name in setting.options.attributes.split(",") if name.strip()]
+    for name in asked:
+        if name not in known:
+            raise UserError(f"study.attributes names {name!r}; the data of this run have {', '.join(known)}.")
+    if not asked:
+        even = np.abs(setting.splits["train"].columns["attributes"].mean(axis=0) - 0.5)
+        asked = [known[i] for i in np.argsort(even, kind="stable")[:DEFAULT]]
+    return asked, [known.index(name) for name in asked]
+
+
+def _success(setting, names, arrays):
+    """How much the classifier's probability of an attribute moves, from the least to the greatest strength."""
+    judge = read_judge(setting)
+    if judge is None:
+        return {}, ("Whether an attribute came or went was not judged: name a classifier with study.classifier.",)
+    figures, notes = {}, []
+    for g, name in enumerate(names):
+        if name not in judge.names or not judge.reliable[judge.names.index(name)]:
+            notes.append(f"{name} is not judged: the classifier can't tell it from always guessing the more frequent.")
+            continue
+        a = judge.names.index(name)
+        notes.append(
+            f"{name}: the classifier is right in {judge.accuracy[a]:.3f}, guessing in {judge.majority[a]:.3f}."
+        )
+        for way in WAYS:
+            told = judge(arrays[f"{way}_outputs"][g][[0, -1]])[..., a]  # [2, B]
+            label = f"Probability of {name}, strength {STRENGTHS[-1]:g} less {STRENGTHS[0]:g}, {way.replace('_', ' ')}"
+            figures[f"{name}_{way}"] = figure(told[1] - told[0], label)
+    return figures, tuple(notes)
+
+
+def _picture(setting, names, arrays, way):
+    rows = {
+        name: np.concatenate([setting.images[:1], outputs[:, 0]])
+        for name, outputs in zip(names, arrays[f"{way}_outputs"], strict=True)
+    }
+    captions = ["input", *(f"{strength:+g}" if strength else "decoded" for strength in arrays["strength"])]
+    pixels = grids.named_rows(rows, len(captions), captions=captions, min_side=96)
+    words = {"mean_difference": "the difference of means", "logistic": "a logistic probe's normal"}[way]
+    return Picture(pixels, f"{setting.inputs.names[0]} moved along the direction of each attribute, by {words}.")
+
+
+def _check(setting: Setting) -> None:
+    _chosen(setting)
+    check_classifier(setting)
+
+
+STUDY = Study(
+    name="attributes",
+    title="Attributes added and taken away",
+    chapter=story.MADE_FROM_IT,
+    function=attributes,
+    run=_run,
+    check=_check,
+)

@@ -1,0 +1,60 @@
+"""The whole latent line or plane, decoded at evenly spaced quantiles of the prior."""
+
+import numpy as np
+from jax.scipy.stats import norm
+
+from vae_jax.errors import UserError
+from vae_jax.images import grids
+from vae_jax.inference import Model
+from vae_jax.report import story
+from vae_jax.studies import nets
+from vae_jax.studies.study import Picture, Result, Setting, Study
+
+SIDE = 20  # decodes along a dimension
+PIXELS = 40  # of a shown decode, at least
+
+
+def manifold(model: Model, *, side: int = SIDE) -> dict[str, np.ndarray]:
+    """Decodes of a net with one or two latents at the quantiles (i + ½)/side of N(0, 1) (Kingma & Welling, 2014).
+
+    Arrays: `values` [side], `latents` [side, Z] or [side, side, Z] (rows: the second dimension, from above), `outputs`.
+    """
+    _check_latent(model)
+    values = np.asarray(norm.ppf((np.arange(side, dtype=np.float32) + 0.5) / side))
+    if model.config.model.latent == 1:
+        latents = values[:, None]
+    else:
+        latents = np.stack(np.meshgrid(values, values[::-1]), axis=-1)  # [side, side, 2]
+    return {"values": values, "latents": latents, "outputs": nets.decode(model, latents)}
+
+
+def _check_latent(model):
+    if model.config.model.latent > 2:
+        raise UserError(
+            f"The study manifold needs one or two latent dimensions, and this run has {model.config.model.latent}; "
+            "take traverse."
+        )
+
+
+def _run(setting: Setting) -> Result:
+    arrays = manifold(setting.model)
+    captions = [f"{value:.1f}" for value in arrays["values"]]
+    if arrays["outputs"].ndim == 4:
+        rows = {"z0": arrays["outputs"]}
+    else:
+        values = arrays["values"][::-1]
+        rows = {f"z1 = {value:.2f}": row for value, row in zip(values, arrays["outputs"], strict=True)}
+    pixels = grids.named_rows(rows, SIDE, captions=captions, min_side=PIXELS, gap=0)
+    alt = f"Decodes at {SIDE} quantiles of the prior along each latent dimension: z0 to the right, z1 upwards."
+    return Result(arrays, {"manifold": Picture(pixels, alt)})
+
+
+STUDY = Study(
+    name="manifold",
+    title="The whole latent space",
+    chapter=story.LATENT_SPACE,
+    function=manifold,
+    run=_run,
+    inputs=0,
+    check=lambda setting: _check_latent(setting.model),
+)

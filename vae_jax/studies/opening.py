@@ -1,0 +1,69 @@
+"""From what a command asks for to the setting of its studies."""
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from vae_jax.config import differences
+from vae_jax.errors import UserError
+from vae_jax.inference import Model
+from vae_jax.run import open_data
+from vae_jax.studies.inputs import Inputs, read_inputs
+from vae_jax.studies.study import Setting
+
+DEFAULT_INPUT = "test:0-7"
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What the command line says of studies: the flags as they are, None where one is not given."""
+
+    studies: str | None
+    input: str | None = None
+    noise: str | None = None
+    align: bool = False
+
+
+def open_setting(asked: Asked, workdir: Path, model: Model, config: ConfigDict, *, needs_inputs: bool) -> Setting:
+    """The setting of studies of `model`; `config` has `study.*`, and where the run's data lie now.
+
+    Without `needs_inputs`, there are inputs only where the command names some.
+    UserError where the inputs or the noise can't be used. Nothing is compiled.
+    """
+    changed = differences(config, model.config)
+    if changed:
+        raise UserError(f"A study is of the run as it is, but the command changes {'; '.join(changed)}.")
+    merged = model.config.copy_and_resolve_references()
+    merged.update(study=config.study, data=config.data)
+    open_splits = functools.cache(lambda: open_data(merged))
+    replayed = _read_noise(asked.noise)
+    if asked.input is None and "inputs" in replayed:
+        inputs = _same_inputs(asked.noise, replayed["inputs"], model.shape)
+    elif asked.input is None and not needs_inputs:
+        inputs = None
+    else:
+        inputs = read_inputs(asked.input or DEFAULT_INPUT, merged.data, model.shape, open_splits, align=asked.align)
+    return Setting(workdir, model, merged, inputs, open_splits, replayed.get("noise"))
+
+
+def _read_noise(path: str | None) -> dict[str, np.ndarray]:
+    """The noise of the study whose arrays lie at `path`, and its inputs; nothing without a path."""
+    if path is None:
+        return {}
+    try:
+        with np.load(path) as arrays:
+            found = {name: arrays[name] for name in ("noise", "inputs") if name in arrays}
+    except Exception as error:  # numpy and zipfile raise errors of every kind of a file that is none of theirs
+        raise UserError(f"--noise is {path!r}, which can't be read as the arrays.npz of a study ({error}).") from error
+    if "noise" not in found:
+        raise UserError(f"--noise is {path!r}, which holds no noise; name the arrays.npz of a study that draws some.")
+    return found
+
+
+def _same_inputs(path: str, images: np.ndarray, shape: tuple[int, ...]) -> Inputs:
+    if images.shape[1:] != shape:
+        raise UserError(f"--noise is {path!r}, whose inputs are {images.shape[1:]}; this run is on {shape}.")
+    return Inputs(images, None, tuple(f"input {i}" for i in range(len(images))), notes=(f"The inputs of {path}.",))

@@ -1,0 +1,62 @@
+"""Reconstructions: what is decoded from the posterior's mean, and from a draw of it."""
+
+import numpy as np
+
+from vae_jax.evaluation.figures import figure
+from vae_jax.images import grids
+from vae_jax.inference import Model
+from vae_jax.report import story
+from vae_jax.studies import draws, nets
+from vae_jax.studies.measures import LABELS, similarity
+from vae_jax.studies.study import Picture, Result, Setting, Study, latent_noise
+
+SHOWN, COLUMNS, SIDE = 24, 8, 96
+WAYS = {"reconstructions": "z = mean", "stochastic": "z sampled"}
+
+
+def reconstruct(
+    model: Model, images: np.ndarray, *, seed: int = 0, noise: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """The images [B, H, W, C] encoded and decoded by the posterior's mean, and by one draw z = mean + stddev·ε.
+
+    Arrays: `noise` [1, B, Z], `latent_mean`, `latent_stddev` [B, Z], `reconstructions` and `stochastic` [B, ...], and
+    of each "mse", "psnr" and "ssim" [B] as `reconstructions_mse` and so on.
+    """
+    posterior = nets.encode(model, images)
+    epsilon = draws.normal(images, posterior.mean.shape[1:], count=1, seed=seed, name="reconstruct", noise=noise)
+    arrays = {
+        "noise": epsilon,
+        "latent_mean": posterior.mean,
+        "latent_stddev": posterior.stddev,
+        "reconstructions": nets.decode(model, posterior.mean),
+        "stochastic": nets.decode(model, posterior.mean + posterior.stddev * epsilon[0]),
+    }
+    for way in WAYS:
+        arrays |= {f"{way}_{name}": values for name, values in similarity(images, arrays[way]).items()}
+    return arrays
+
+
+def _run(setting: Setting) -> Result:
+    arrays = reconstruct(setting.model, setting.images, seed=setting.options.seed, noise=setting.noise)
+    figures = {
+        f"{way}_{name}": figure(arrays[f"{way}_{name}"], f"{label}, {words}", unit)
+        for name, (label, unit) in LABELS.items()
+        for way, words in WAYS.items()
+        if f"{way}_{name}" in arrays
+    }
+    rows = {"input": setting.images, **{words: arrays[way] for way, words in WAYS.items()}}
+    captions = [f"MSE {value:.4f}" for value in arrays["reconstructions_mse"][:SHOWN]]
+    shown = {name: pictures[:SHOWN] for name, pictures in rows.items()}
+    pixels = grids.named_rows(shown, COLUMNS, captions=captions, min_side=SIDE)
+    alt = "Inputs above what is decoded from the mean of their posterior and from a draw of it, with the mean's error."
+    return Result(arrays, {"reconstruct": Picture(pixels, alt)}, figures)
+
+
+STUDY = Study(
+    name="reconstruct",
+    title="Reconstruction, from the posterior's mean and from a draw",
+    chapter=story.COMES_BACK,
+    function=reconstruct,
+    run=_run,
+    noise=lambda setting: (1, *latent_noise(setting)[1:]),
+)

@@ -1,0 +1,49 @@
+"""Very many samples: written shard by shard, in bounded memory, and resumed where a killed command stopped."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from vae_jax.disk import written_aside
+from vae_jax.errors import UserError
+from vae_jax.images.grids import to_uint8
+from vae_jax.inference import Model
+from vae_jax.progress import Progress
+from vae_jax.studies import nets
+from vae_jax.studies.draws import of_the_prior
+
+SHARD = 2_000  # samples
+ABOUT = "shards.json"
+
+
+def write_shards(model: Model, folder: Path, count: int, *, seed: int) -> None:
+    """Draws `count` samples into `folder`/00000.npz, ...: `latents` [n, Z], `samples` [n, ...] (pictures as uint8).
+
+    A shard that is there is kept, so that a greater count goes on where a smaller one ended. UserError where the folder
+    holds shards of another step or seed.
+    """
+    about = {"step": model.step, "seed": seed, "shard": SHARD}
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / ABOUT).exists():
+        found = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        if found != about:
+            raise UserError(f"{folder} holds samples of {found}, not of {about}; move it away to draw these.")
+    with written_aside(folder / ABOUT) as aside:
+        aside.write_text(json.dumps(about), encoding="utf-8")
+    with Progress(count, noun="sample") as progress:
+        for start in range(0, count, SHARD):
+            stop, path = min(start + SHARD, count), folder / f"{start // SHARD:05d}.npz"
+            if not _holds(path, stop - start):
+                latents = of_the_prior(model, start, stop, seed=seed)
+                samples = nets.decode(model, latents)
+                with written_aside(path) as aside, open(aside, "wb") as file:
+                    np.savez(file, latents=latents, samples=to_uint8(samples) if samples.ndim == 4 else samples)
+            progress.update(stop, str(path))
+
+
+def _holds(path: Path, count: int) -> bool:
+    if not path.exists():
+        return False
+    with np.load(path) as arrays:
+        return len(arrays["latents"]) >= count

@@ -1,0 +1,116 @@
+"""Variations of a picture: decodes of latents near its own."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from vae_jax.evaluation.figures import figure
+from vae_jax.images import grids
+from vae_jax.inference import Model
+from vae_jax.report import story
+from vae_jax.studies import draws, nets
+from vae_jax.studies.classifier import check_classifier, read_judge
+from vae_jax.studies.measures import distance, diversity
+from vae_jax.studies.study import Picture, Result, Setting, Study, latent_noise
+from vae_jax.study_options import numbers
+
+SHOWN = 4  # inputs
+COLUMNS = 10  # variations of each
+
+
+def variation(
+    model: Model,
+    images: np.ndarray,
+    *,
+    strength: float | Sequence[float] = 0.2,
+    count: int = 10,
+    seed: int = 0,
+    z: str = "mean",
+    noise: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
+    """Decodes of z + strength·ε, for `count` draws of ε ~ N(0, 1) around each of the images [B, H, W, C].
+
+    z is the posterior's mean, or with z="sample" one draw from it. `noise` is that of an earlier call, in
+    the place of new. Arrays, with S strengths and K = `count`: `strength` [S], `noise` [K, B, Z], `latent_center`
+    [B, Z], `latents` [S, K, B, Z], `reconstructions` [B, ...] (of the centres), `outputs` [S, K, B, ...].
+    """
+    epsilon = draws.normal(images, (model.config.model.latent,), count=count, seed=seed, name="variation", noise=noise)
+    posterior = nets.encode(model, images)
+    centers = posterior.mean
+    if z == "sample":
+        around = draws.normal(images, centers.shape[1:], count=1, seed=seed, name="variation center")[0]
+        centers = posterior.mean + posterior.stddev * around  # [B, Z]
+    strengths = np.atleast_1d(np.float32(strength))
+    latents = centers + strengths[:, None, None, None] * epsilon
+    return {
+        "strength": strengths,
+        "noise": epsilon,
+        "latent_center": centers,
+        "latents": latents,
+        "reconstructions": nets.decode(model, centers),
+        "outputs": nets.decode(model, latents),
+    }
+
+
+def _run(setting: Setting) -> Result:
+    options = setting.options
+    arrays = variation(
+        setting.model,
+        setting.images,
+        strength=numbers("study.strength", options.strength),
+        count=options.count,
+        seed=options.seed,
+        z=options.z,
+        noise=setting.noise,
+    )
+    outputs = arrays["outputs"]
+    figures = {}
+    for s, (far, wide) in enumerate(zip(distance(outputs, setting.images), diversity(outputs), strict=True)):
+        strength = f"{arrays['strength'][s]:g}"
+        figures[f"distance_{strength}"] = figure(far, f"Squared distance per pixel to the input, strength {strength}")
+        figures[f"diversity_{strength}"] = figure(wide, f"Diversity (stddev per pixel), strength {strength}")
+    figures |= _drift(setting, arrays)
+    return Result(arrays, {"variation": _picture(setting, arrays)}, figures)
+
+
+def _drift(setting: Setting, arrays: dict[str, np.ndarray]) -> dict[str, dict]:
+    """How far the probability of each attribute that the classifier can tell moves from the input's reconstruction."""
+    judge = read_judge(setting)
+    if judge is None:
+        return {}
+    moved = judge(arrays["outputs"]) - judge(arrays["reconstructions"])  # [S, K, B, A]
+    drift = np.abs(moved).mean(axis=1)  # [S, B, A]
+    return {
+        f"drift_{judge.names[a]}_{strength:g}": figure(
+            drift[s, :, a], f"Drift of {judge.names[a]} (probability), strength {strength:g}"
+        )
+        for a in np.flatnonzero(judge.reliable)
+        for s, strength in enumerate(arrays["strength"])
+    }
+
+
+def _picture(setting: Setting, arrays: dict[str, np.ndarray]) -> Picture:
+    shown = min(COLUMNS, arrays["outputs"].shape[1])
+    rows = {}
+    for b, name in enumerate(setting.inputs.names[:SHOWN]):
+        fixed = [setting.images[b], arrays["reconstructions"][b]]
+        for s, strength in enumerate(arrays["strength"]):
+            rows[f"{name}, strength {strength:g}"] = np.stack([*fixed, *arrays["outputs"][s, :shown, b]])
+    captions = ["input", "decoded", *map(str, range(1, shown + 1))]
+    pixels = grids.named_rows(rows, len(captions), captions=captions)
+    return Picture(
+        pixels,
+        f"Variations of {min(SHOWN, len(setting.inputs))} inputs, one row for each strength of the noise; at the left "
+        "the input and what its own latent decodes to.",
+    )
+
+
+STUDY = Study(
+    name="variation",
+    title="Variations around an input",
+    chapter=story.MADE_FROM_IT,
+    function=variation,
+    run=_run,
+    noise=latent_noise,
+    check=check_classifier,
+)
