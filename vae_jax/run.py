@@ -177,10 +177,8 @@ def check_same_run(run: Run) -> None:
 
 def write_config(run: Run, command: str) -> None:
     """Writes config.json: the resolved config, the versions, the commit of the working folder, and the commands."""
-    record = Record(
-        run.name, run.given, run.steps.shape, _split_sizes(run.splits), contents(run.splits), run.conditions
-    )
-    write_record(run.workdir, record, mesh=run.mesh, command=command)
+    now = Record(run.name, run.given, run.steps.shape, _split_sizes(run.splits), contents(run.splits), run.conditions)
+    write_record(run.workdir, now, mesh=run.mesh, command=command)
 
 
 def write_record(workdir: Path, run: Record, *, mesh: Mesh, command: str) -> None:
