@@ -100,7 +100,8 @@ class Spoilt:
     """A source whose examples at `places` have a pixel that is not a number."""
 
     def __init__(self, source, places):
-        self.features, self._source, self._places = source.features, source, places
+        self.features, self.columns = source.features, source.columns
+        self._source, self._places = source, places
 
     def __len__(self):
         return len(self._source)

@@ -77,6 +77,7 @@ def evaluate(run: Run, state: TrainState, *, split: str, checkpoint: str) -> dic
         "held_out": held_out(config, split),
         "examples": len(source),
         "notes": _notes(run, split),
+        "warnings": [],
     }
     if config.model.target:
         return evaluate_classifier(run, variables, about)
@@ -104,7 +105,7 @@ def evaluate(run: Run, state: TrainState, *, split: str, checkpoint: str) -> dic
         "figures": figures,
         "active_units": int((latent_mean.var(axis=0) > ACTIVE_VARIANCE).sum()),
         "latent": config.model.latent,
-        "notes": [*_notes(run, split), *warnings],
+        "notes": [*about["notes"], *warnings],
         "warnings": warnings,
     }
     _write(run, meta, variables, source, kl_per_dimension)
