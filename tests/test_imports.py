@@ -18,7 +18,7 @@ LAYERS = (
     ("distributions", "nn", "mesh", "checkpoint", "writer", "images", "state", "optimizer", "profiling", "compilation"),
     ("data", "models", "pretrained"),
     ("objectives", "study_options"),
-    ("validation",),
+    ("validation", "defaults"),
     ("config",),
     ("train_steps",),
     ("steps", "classifier_steps"),
