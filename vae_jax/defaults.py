@@ -134,6 +134,7 @@ def default_config() -> ConfigDict:
                 "batch_size": 256,
                 "importance_samples": 0,  # K of the importance-weighted −log p(x); 0: not estimated
                 "importance_examples": config_dict.placeholder(int),  # of the test split; default: all
+                "features": "",  # a SqueezeNet v1.0's weights: the file by which the feature distance is measured
                 "ema": True,  # evaluate the averaged parameters where there are any
             },
             "sample": {

@@ -23,7 +23,9 @@ from vae_jax.data.transforms import check_examples
 from vae_jax.disk import written_aside
 from vae_jax.errors import UserError
 from vae_jax.mesh import check_batch_size, make_mesh
+from vae_jax.nn.squeezenet import SqueezeNet
 from vae_jax.nn.vgg import Vgg
+from vae_jax.objectives.feature_distance import open_squeezenet
 from vae_jax.objectives.objective import ELBO, bound_name, is_reweighted
 from vae_jax.objectives.perceptual import open_features
 from vae_jax.profiling import profiled_steps
@@ -42,7 +44,8 @@ class Run:
     """What training, evaluation and sampling share: the resolved config, the data, the devices and the functions.
 
     `order` says which training examples make the batch of a step. `given` is the config before its step counts were
-    filled in: what config.json keeps, so that a resumed run can be given other epochs.
+    filled in: what config.json keeps, so that a resumed run can be given other epochs. By `squeezenet`, if
+    `eval.features` names one, reconstructions are measured.
     """
 
     workdir: Path
@@ -53,6 +56,7 @@ class Run:
     order: Order
     mesh: Mesh
     steps: TrainSteps
+    squeezenet: SqueezeNet | None = None
 
     @property
     def checkpoints(self) -> Path:
@@ -111,6 +115,7 @@ def open_run(workdir: Path, name: str, config: ConfigDict) -> Run:
     _check_bound(config, shape)
     check_condition("sample.cond", config.sample.cond, config.model.cond)
     features = open_features(config.perceptual, shape)
+    squeezenet = open_squeezenet(config.eval.features, shape)
     mesh = make_mesh(config.mesh.devices)
     for field in ("train", "eval"):
         check_batch_size(config[field].batch_size, mesh, field=f"{field}.batch_size")
@@ -119,7 +124,7 @@ def open_run(workdir: Path, name: str, config: ConfigDict) -> Run:
     order = Order(examples, config.train.batch_size, config.seed, strata(splits["train"], config.data))
     _fill_in_step_counts(config, examples)
     steps = make_steps(config, shape, mesh, features=features)
-    return Run(workdir, name, config, given, splits, order, mesh, steps)
+    return Run(workdir, name, config, given, splits, order, mesh, steps, squeezenet)
 
 
 def make_steps(config: ConfigDict, shape: tuple[int, ...], mesh: Mesh, *, features: Vgg | None = None) -> TrainSteps:

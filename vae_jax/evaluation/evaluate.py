@@ -10,6 +10,7 @@ from vae_jax.evaluation.held_out import evaluation_variables, over_split
 from vae_jax.evaluation.images import image_metrics
 from vae_jax.images import grids
 from vae_jax.objectives import objective
+from vae_jax.objectives.feature_distance import feature_distance
 from vae_jax.run import Run, write_json
 from vae_jax.state import TrainState, Variables
 
@@ -124,11 +125,16 @@ def reconstruction_grid(run: Run, variables: Variables, split: str, *, count: in
 
 
 def _reconstruction_metrics(run: Run, variables: Variables):
-    measure = jax.jit(lambda x, reconstruction: image_metrics(x, reconstruction) | _ranges(x, reconstruction))
+    @jax.jit
+    def measure(squeezenet, x, reconstruction):
+        measured = image_metrics(x, reconstruction) | _ranges(x, reconstruction)
+        if squeezenet is not None:
+            measured["feature_distance"] = feature_distance(squeezenet, x, reconstruction)
+        return measured
 
     def metrics(batch):
         pictures = run.steps.reconstruct(variables, batch)
-        return measure(pictures["originals"], pictures["reconstructions"])
+        return measure(run.squeezenet, pictures["originals"], pictures["reconstructions"])
 
     return metrics
 
@@ -200,6 +206,7 @@ def _figure(name: str, values: np.ndarray) -> dict:
         "mse": ("Mean squared error per pixel", ""),
         "psnr": ("PSNR", "dB"),
         "ssim": ("SSIM", ""),
+        "feature_distance": ("Feature distance, by SqueezeNet", ""),
         "detail": ("Power above half the Nyquist frequency, share of the original's", ""),
         **{bound: (text, "nats") for bound, text in BOUND_LABELS.items()},
     }[name]
