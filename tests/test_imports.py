@@ -18,7 +18,7 @@ LAYERS = (
     ("distributions", "nn", "mesh", "checkpoint", "writer", "images", "state", "optimizer", "profiling", "compilation"),
     ("data", "models", "pretrained"),
     ("objectives", "study_options"),
-    ("validation", "defaults"),
+    ("validation", "defaults", "step_counts"),
     ("config",),
     ("train_steps",),
     ("steps", "classifier_steps"),
