@@ -21,7 +21,7 @@ LAYERS = (
     ("optimizer", "profiling", "compilation", "stopping"),
     ("data", "models", "pretrained"),
     ("objectives", "study_options"),
-    ("validation",),
+    ("validation", "defaults", "step_counts"),
     ("config",),
     ("train_steps",),
     ("steps", "classifier_steps"),

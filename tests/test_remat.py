@@ -18,7 +18,7 @@ BATCH = 8
 def steps_of(norm, remat):
     config = default_config()
     config.data.image_size = SHAPE[:2]
-    config.model.encoder = dict(family="conv", channels=(8, 8), norm=norm)
+    config.model.encoder = dict(family="conv", channels=(8, 16, 16), norm=norm)
     config.model.decoder = dict(family="conv", mirror=True)
     config.optimizer.update(name="sgd", learning_rate=1e-3)
     config.matmul_precision = "highest"
@@ -57,7 +57,7 @@ def test_a_compiled_step_takes_less_memory(both):
         steps.train.lower(steps.abstract_state(), shapes, steps.weights).compile().memory_analysis().temp_size_in_bytes
         for steps in both
     ]
-    assert temporary[1] < 0.8 * temporary[0]
+    assert temporary[1] < 0.9 * temporary[0]
 
 
 def test_the_backward_pass_keeps_less(both):

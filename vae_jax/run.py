@@ -23,18 +23,16 @@ from vae_jax.data.transforms import check_examples
 from vae_jax.disk import written_aside
 from vae_jax.errors import UserError
 from vae_jax.mesh import check_batch_size, make_mesh
+from vae_jax.nn.squeezenet import SqueezeNet
 from vae_jax.nn.vgg import Vgg
+from vae_jax.objectives.feature_distance import open_squeezenet
 from vae_jax.objectives.objective import ELBO, bound_name, is_reweighted
 from vae_jax.objectives.perceptual import open_features
-from vae_jax.profiling import profiled_steps
 from vae_jax.progress import say
+from vae_jax.step_counts import fill_in_step_counts
 from vae_jax.steps import Steps
 from vae_jax.train_steps import TrainSteps
 from vae_jax.validation import check_shape
-
-MIN_STEPS_BETWEEN_EVALUATIONS = 100
-MAX_STEPS_BETWEEN_LOGS = 100
-MIN_LOGS = 10  # of a run: a curve
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +40,8 @@ class Run:
     """What training, evaluation and sampling share: the resolved config, the data, the devices and the functions.
 
     `order` says which training examples make the batch of a step. `given` is the config before its step counts were
-    filled in: what config.json keeps, so that a resumed run can be given other epochs.
+    filled in: what config.json keeps, so that a resumed run can be given other epochs. By `squeezenet`, if
+    `eval.features` names one, reconstructions are measured.
     """
 
     workdir: Path
@@ -53,6 +52,7 @@ class Run:
     order: Order
     mesh: Mesh
     steps: TrainSteps
+    squeezenet: SqueezeNet | None = None
 
     @property
     def checkpoints(self) -> Path:
@@ -111,15 +111,16 @@ def open_run(workdir: Path, name: str, config: ConfigDict) -> Run:
     _check_bound(config, shape)
     check_condition("sample.cond", config.sample.cond, config.model.cond)
     features = open_features(config.perceptual, shape)
+    squeezenet = open_squeezenet(config.eval.features, shape)
     mesh = make_mesh(config.mesh.devices, fsdp=config.mesh.fsdp)
     for field in ("train", "eval"):
         check_batch_size(config[field].batch_size, mesh, field=f"{field}.batch_size")
     given = config.copy_and_resolve_references()
     examples = len(splits["train"])
     order = Order(examples, config.train.batch_size, config.seed, strata(splits["train"], config.data))
-    _fill_in_step_counts(config, examples)
+    fill_in_step_counts(config, examples)
     steps = make_steps(config, shape, mesh, features=features)
-    return Run(workdir, name, config, given, splits, order, mesh, steps)
+    return Run(workdir, name, config, given, splits, order, mesh, steps, squeezenet)
 
 
 def make_steps(config: ConfigDict, shape: tuple[int, ...], mesh: Mesh, *, features: Vgg | None = None) -> TrainSteps:
@@ -250,30 +251,6 @@ def _check_bound(config: ConfigDict, shape: tuple[int, ...]) -> None:
         f"{config.data.binarization!r} there is no density of the data to estimate; set it to 0, or take a "
         f"likelihood that fits the data (bernoulli for binarised images, gaussian or laplace for the others)."
     )
-
-
-def _fill_in_step_counts(config: ConfigDict, examples: int) -> None:
-    train = config.train
-    per_call, per_epoch = train.steps_per_call, examples / train.batch_size
-    if train.steps is None:
-        train.steps = _round_up(train.epochs * per_epoch, per_call)
-    if train.eval_every is None:
-        train.eval_every = _round_up(max(per_epoch, MIN_STEPS_BETWEEN_EVALUATIONS), per_call)
-    if train.checkpoint_every is None:
-        train.checkpoint_every = train.eval_every
-    if train.log_every is None:
-        train.log_every = _round_up(min(per_epoch, MAX_STEPS_BETWEEN_LOGS, train.steps / MIN_LOGS), per_call)
-    for field in ("steps", "log_every", "eval_every", "checkpoint_every"):
-        if train[field] % per_call:
-            raise UserError(
-                f"train.{field} is {train[field]}; it must be a multiple of train.steps_per_call ({per_call})."
-            )
-    if profiled_steps(config.profile).stop > train.steps:
-        raise UserError(f"profile is {config.profile!r}; it must end within the {train.steps} steps of the run.")
-
-
-def _round_up(value: float, multiple: int) -> int:
-    return -int(-value // multiple) * multiple
 
 
 def _update(config: ConfigDict, saved: dict) -> None:

@@ -1,5 +1,6 @@
 """The evaluation of a run on one split: figures with standard errors, latent diagnostics, and pictures of it."""
 
+import functools
 from pathlib import Path
 
 import jax
@@ -14,6 +15,7 @@ from vae_jax.evaluation.images import image_metrics
 from vae_jax.images import grids
 from vae_jax.mesh import replicated
 from vae_jax.objectives import objective
+from vae_jax.objectives.feature_distance import feature_distance
 from vae_jax.run import Run, write_json
 from vae_jax.state import TrainState, Variables
 
@@ -81,6 +83,7 @@ def evaluate(run: Run, state: TrainState, *, split: str, checkpoint: str) -> dic
         "held_out": held_out(config, split),
         "examples": len(source),
         "notes": _notes(run, split),
+        "warnings": [],
     }
     if config.model.target:
         return evaluate_classifier(run, variables, about)
@@ -108,7 +111,7 @@ def evaluate(run: Run, state: TrainState, *, split: str, checkpoint: str) -> dic
         "figures": figures,
         "active_units": int((latent_mean.var(axis=0) > ACTIVE_VARIANCE).sum()),
         "latent": config.model.latent,
-        "notes": [*_notes(run, split), *warnings],
+        "notes": [*about["notes"], *warnings],
         "warnings": warnings,
     }
     pictures = reconstruction_grid(run, variables, split)
@@ -129,14 +132,16 @@ def reconstruction_grid(run: Run, variables: Variables, split: str, *, count: in
 
 
 def _reconstruction_metrics(run: Run, variables: Variables):
-    measure = jax.jit(
-        lambda x, reconstruction: image_metrics(x, reconstruction) | _ranges(x, reconstruction),
-        out_shardings=replicated(run.mesh),
-    )
+    @functools.partial(jax.jit, out_shardings=replicated(run.mesh))
+    def measure(squeezenet, x, reconstruction):
+        measured = image_metrics(x, reconstruction) | _ranges(x, reconstruction)
+        if squeezenet is not None:
+            measured["feature_distance"] = feature_distance(squeezenet, x, reconstruction)
+        return measured
 
     def metrics(batch):
         pictures = run.steps.reconstruct(variables, batch)
-        return measure(pictures["originals"], pictures["reconstructions"])
+        return measure(run.squeezenet, pictures["originals"], pictures["reconstructions"])
 
     return metrics
 
@@ -206,6 +211,7 @@ def _figure(name: str, values: np.ndarray) -> dict:
         "mse": ("Mean squared error per pixel", ""),
         "psnr": ("PSNR", "dB"),
         "ssim": ("SSIM", ""),
+        "feature_distance": ("Feature distance, by SqueezeNet", ""),
         "detail": ("Power above half the Nyquist frequency, share of the original's", ""),
         **{bound: (text, "nats") for bound, text in BOUND_LABELS.items()},
     }[name]

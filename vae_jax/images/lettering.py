@@ -1,11 +1,14 @@
 """Words on grids of pictures: a heading above, the names of the rows at the left, captions below the pictures."""
 
+import functools
 from collections.abc import Sequence
+from pathlib import Path
 
+import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-SIZE = 14  # pixels of the letters
+SIZE = 12  # pixels of the letters
 MARGIN = 8  # pixels between words and pictures
 INDENT = 3  # pixels between the left border and words
 INK = (32, 33, 36)
@@ -14,7 +17,7 @@ WHITE = 255
 
 def with_heading(picture: np.ndarray, text: str) -> np.ndarray:
     """The picture, uint8 [h,w,3], below a line of text that makes it wider where it must."""
-    font = ImageFont.load_default(SIZE)
+    font = _font()
     height, width, _ = picture.shape
     canvas = _blank(height + SIZE + 2 * MARGIN, max(width, INDENT + _width(font, text) + MARGIN))
     canvas[-height:, :width] = picture
@@ -23,7 +26,7 @@ def with_heading(picture: np.ndarray, text: str) -> np.ndarray:
 
 def with_row_names(picture: np.ndarray, names: Sequence[tuple[int, str]]) -> np.ndarray:
     """The picture, uint8 [h,w,3], with words at its left, each centred at the height (pixels from the top) it has."""
-    font = ImageFont.load_default(SIZE)
+    font = _font()
     left = INDENT + max(_width(font, name) for _, name in names) + MARGIN
     height, width, _ = picture.shape
     canvas = _blank(height, left + width)
@@ -33,7 +36,7 @@ def with_row_names(picture: np.ndarray, names: Sequence[tuple[int, str]]) -> np.
 
 def with_captions(tiles: np.ndarray, captions: Sequence[str]) -> np.ndarray:
     """Pictures of one size, uint8 [N,h,w,3], each above its caption, which is shortened to the picture's width."""
-    font = ImageFont.load_default(SIZE)
+    font = _font()
     n, height, width, _ = tiles.shape
     taller = np.full((n, height + SIZE + MARGIN, width, 3), WHITE, np.uint8)
     taller[:, :height] = tiles
@@ -44,6 +47,12 @@ def with_captions(tiles: np.ndarray, captions: Sequence[str]) -> np.ndarray:
             for tile, caption in zip(taller, captions, strict=True)
         ]
     )
+
+
+@functools.cache
+def _font():
+    """DejaVu, which comes with matplotlib: names of files and classes are in all alphabets."""
+    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), SIZE)
 
 
 def _blank(height, width):

@@ -50,17 +50,17 @@ def _given_splits(root: str, listing: Listing) -> set[str]:
 
     UserError for what lies beside them: taken for classes, the folders would have test pictures trained on.
     """
-    tops = {name.partition("/")[0] if "/" in name else TOP for name in listing.stamps}
+    tops = Counter(name.partition("/")[0] if "/" in name else TOP for name in listing.stamps)
     found = {SPLITS[top.lower()] for top in tops if top.lower() in SPLITS}
     others = sorted(top for top in tops if top.lower() not in SPLITS)
     if "train" not in found or found == {"train"} and set(others) - {TOP}:
         return set()
     if others:
-        count = sum((name.partition("/")[0] if "/" in name else TOP) in others for name in listing.stamps)
+        count = sum(tops[top] for top in others)
         where = "at the top" if others == [TOP] else f"in {', '.join(top for top in others if top != TOP)}"
         raise UserError(
             f"data.dir is {root!r}, where {_number(count, 'picture')} {where} lie beside the folders "
-            f"{', '.join(sorted(tops - set(others)))}, which are the splits; move them into one of these, or away."
+            f"{', '.join(sorted(tops.keys() - others))}, which are the splits; move them into one of these, or away."
         )
     return found
 

@@ -12,9 +12,24 @@ from vae_jax.pretrained.files import read_weights
 EPSILON = 1e-10  # beside a feature vector's norm, which is 0 where no unit responds
 
 
-def read_squeezenet(path: Path) -> SqueezeNet:
-    """The SqueezeNet v1.0 in a file of its weights; UserError where there is none."""
-    return squeezenet_of(read_weights(path), said=f"{path} was named")
+def open_squeezenet(path: str, shape: tuple[int, ...]) -> SqueezeNet | None:
+    """The SqueezeNet v1.0 in the file that `eval.features` names, to measure pictures of `shape`; None without a name.
+
+    UserError where the file is none, or has none, or the examples are too small or no pictures.
+    """
+    if not path:
+        return None
+    said = f"eval.features is {path!r}"
+    if len(shape) != 3 or shape[-1] not in (1, 3) or min(shape[:2]) < SMALLEST_SIDE:
+        raise UserError(
+            f"{said}, which measures pictures of {SMALLEST_SIDE}×{SMALLEST_SIDE} pixels or more with 1 or 3 channels; "
+            f"the examples are {shape}."
+        )
+    try:
+        arrays = read_weights(Path(path).expanduser())
+    except UserError as error:
+        raise UserError(f"{said}: {error}") from error
+    return squeezenet_of(arrays, said=said)
 
 
 def feature_distance(net: SqueezeNet, x: jax.Array, y: jax.Array) -> jax.Array:
@@ -24,10 +39,6 @@ def feature_distance(net: SqueezeNet, x: jax.Array, y: jax.Array) -> jax.Array:
     equation 1, with all w_l = 1, so that it is LPIPS before its weights are learnt, on the layers named in
     nn/squeezenet.py. Grey pictures are given to all three channels.
     """
-    if min(x.shape[1:3]) < SMALLEST_SIDE:
-        raise UserError(
-            f"pictures are {x.shape[1]}×{x.shape[2]}; the feature distance needs {SMALLEST_SIDE} pixels on a side."
-        )
     ours, theirs = (features(net, jnp.broadcast_to(each, (*each.shape[:-1], 3))) for each in (x, y))
     return sum(jnp.square(_unit(ours[layer]) - _unit(theirs[layer])).sum(-1).mean(axis=(1, 2)) for layer in ours)
 

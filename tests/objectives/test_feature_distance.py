@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vae_jax.errors import UserError
-from vae_jax.evaluation.feature_distance import feature_distance, read_squeezenet
+from vae_jax.objectives.feature_distance import feature_distance, open_squeezenet
 
 measure = jax.jit(feature_distance)
 PATH = "weights/features/squeezenet_v1.0.npz"
@@ -15,7 +15,7 @@ PATH = "weights/features/squeezenet_v1.0.npz"
 
 @pytest.fixture(scope="module")
 def net(shared):
-    return read_squeezenet(shared / PATH)
+    return open_squeezenet(str(shared / PATH), (64, 64, 3))
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +72,15 @@ def test_a_grey_picture_is_the_colour_picture_of_the_same_grey(net, pair):
     np.testing.assert_allclose(measure(net, x, y), measure(net, x.repeat(3, -1), y.repeat(3, -1)), rtol=1e-5)
 
 
-def test_pictures_too_small_for_its_poolings_are_refused(net):
-    with pytest.raises(UserError, match="8×8"):
-        feature_distance(net, np.zeros((1, 8, 8, 1), np.float32), np.zeros((1, 8, 8, 1), np.float32))
+@pytest.mark.parametrize("shape", [(8, 8, 3), (64, 64, 2), (64,)])
+def test_examples_that_are_no_pictures_for_it_are_refused(shape):
+    with pytest.raises(UserError, match="eval.features is 'a.npz', which measures pictures of 16×16"):
+        open_squeezenet("a.npz", shape)
 
 
-def test_weights_of_another_net_are_refused(tmp_path):
+def test_a_file_that_is_not_its_weights_is_refused(tmp_path):
     np.savez(tmp_path / "other.npz", **{"conv1/w": np.zeros((64, 3, 3, 3), np.float32)})
-    with pytest.raises(UserError, match="no SqueezeNet"):
-        read_squeezenet(tmp_path / "other.npz")
+    with pytest.raises(UserError, match="eval.features is .*other.npz', which is no SqueezeNet"):
+        open_squeezenet(str(tmp_path / "other.npz"), (64, 64, 3))
+    with pytest.raises(UserError, match="eval.features is .*absent.npz'"):
+        open_squeezenet(str(tmp_path / "absent.npz"), (64, 64, 3))
