@@ -38,7 +38,7 @@ test-long: .venv
 	$(BIN)/python -m pytest -q -n 4 -m long
 
 test-slurm: .venv
-	$(BIN)/python -m pytest -q -rs -m slurm
+	$(BIN)/python -m pytest -q -rs -m slurm tests/test_slurm.py
 
 lint: .venv
 	$(BIN)/python -m ruff check .
