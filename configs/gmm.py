@@ -12,7 +12,7 @@ def get_config():
     config.model.encoder = dict(family="mlp", widths=(128, 128))
     config.model.decoder = dict(family="mlp", mirror=True)
     config.model.update(latent=3, likelihood="gaussian", variance=0.1, variance_kind="single", output="identity")
-    config.optimizer.update(learning_rate=1e-3, schedule="cosine", decay_steps=22_500)
+    config.optimizer.update(learning_rate=1e-3, schedule="cosine")
     config.train.update(batch_size=128, epochs=200)
     config.eval.update(importance_samples=100)
     return config

@@ -12,7 +12,7 @@ def get_config(source="tfds"):
     config.model.encoder = dict(family="mlp", widths=(400,))
     config.model.decoder = dict(family="mlp", mirror=True)
     config.model.update(latent=40, likelihood="bernoulli")
-    config.optimizer.update(learning_rate=1e-3, schedule="cosine", decay_steps=63_300, ema=0.999)
+    config.optimizer.update(learning_rate=1e-3, schedule="cosine", ema=0.999)
     config.train.update(batch_size=128, epochs=150)
     config.eval.update(importance_samples=500, importance_examples=1000)
     return config

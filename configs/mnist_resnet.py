@@ -13,7 +13,7 @@ def get_config(source="tfds"):
     config.model.decoder = dict(family="resnet", mirror=True)
     config.model.update(latent=40, likelihood="bernoulli")
     config.objective.update(kl_warmup=4_220)  # ten epochs
-    config.optimizer.update(learning_rate=1e-3, schedule="cosine", decay_steps=16_880, ema=0.999)
+    config.optimizer.update(learning_rate=1e-3, schedule="cosine", ema=0.999)
     config.train.update(batch_size=128, epochs=40)
     config.eval.update(importance_samples=500, importance_examples=1000)
     return config

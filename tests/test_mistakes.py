@@ -106,7 +106,6 @@ def test_compilations_are_noticed():
         ("optimizer.ema=1", ["optimizer.ema", "1", "below 1"]),
         ("optimizer.name=adan", ["optimizer.name", "'adan'", "adam"]),
         ("optimizer.weight_decay=0.1", ["optimizer.weight_decay", "adamw"]),
-        ("optimizer.schedule=cosine", ["optimizer.decay_steps", "0"]),
         ("model.posterior=point", ["objective.kl", "point"]),
         ("model.likelihood=poisson", ["model.likelihood", "'poisson'", "bernoulli"]),
         ("data.source=digit", ["data.source", "'digit'", "did you mean 'digits'?"]),

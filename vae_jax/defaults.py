@@ -99,9 +99,9 @@ def default_config() -> ConfigDict:
             "optimizer": {
                 "name": "adam",  # adam | adamw | sgd
                 "learning_rate": 1e-4,
-                "schedule": "constant",  # constant | cosine (to 0 over decay_steps)
+                "schedule": "constant",  # constant | cosine (to 0 at decay_steps)
                 "warmup_steps": 0,  # parameter updates
-                "decay_steps": 0,
+                "decay_steps": config_dict.placeholder(int),  # parameter updates; default: all of the run's
                 "weight_decay": 0.0,  # adamw only
                 "clip_norm": 0.0,  # of the gradient; 0: none
                 "ema": 0.0,  # decay of the averaged parameters; 0: none

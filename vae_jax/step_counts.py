@@ -11,11 +11,12 @@ MIN_LOGS = 10  # of a run: a curve
 
 
 def fill_in_step_counts(config: ConfigDict, examples: int) -> None:
-    """Fills in, in place, the steps that `config.train` leaves to its defaults, for so many training examples.
+    """Fills in, in place, the steps that `config` leaves to its defaults, for so many training examples.
 
-    UserError where a count is no multiple of the steps of one call, or the profiled steps lie beyond the last.
+    UserError where a count is no multiple of the steps of one call, the learning rate has no time to decay in, or the
+    profiled steps lie beyond the last.
     """
-    train = config.train
+    train, optimizer = config.train, config.optimizer
     per_call, per_epoch = train.steps_per_call, examples / train.batch_size
     if train.steps is None:
         train.steps = _round_up(train.epochs * per_epoch, per_call)
@@ -29,6 +30,14 @@ def fill_in_step_counts(config: ConfigDict, examples: int) -> None:
         if train[field] % per_call:
             raise UserError(
                 f"train.{field} is {train[field]}; it must be a multiple of train.steps_per_call ({per_call})."
+            )
+    if optimizer.schedule == "cosine":
+        if optimizer.decay_steps is None:
+            optimizer.decay_steps = train.steps // optimizer.accumulate
+        if optimizer.decay_steps <= optimizer.warmup_steps:
+            raise UserError(
+                f"optimizer.decay_steps is {optimizer.decay_steps}; with schedule='cosine' it must be more than "
+                f"optimizer.warmup_steps ({optimizer.warmup_steps})."
             )
     if profiled_steps(config.profile).stop > train.steps:
         raise UserError(f"profile is {config.profile!r}; it must end within the {train.steps} steps of the run.")

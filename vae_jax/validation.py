@@ -142,11 +142,6 @@ def _check_choices(config: ConfigDict) -> None:
             f"data.dir is {config.data.dir!r} with data.source='mix', which reads no folder of its own; name the "
             "folders in data.mix, as 'folder:~/faces=0.3'."
         )
-    if config.optimizer.schedule == "cosine" and config.optimizer.decay_steps <= config.optimizer.warmup_steps:
-        raise UserError(
-            f"optimizer.decay_steps is {config.optimizer.decay_steps}; with schedule='cosine' it must be more than "
-            f"optimizer.warmup_steps ({config.optimizer.warmup_steps})."
-        )
     if config.optimizer.weight_decay and config.optimizer.name != "adamw":
         raise UserError(
             f"optimizer.weight_decay is {config.optimizer.weight_decay} with optimizer.name="

@@ -74,7 +74,7 @@ def run(tmp_path_factory):
     experiment.model.encoder.widths = (64,)
     experiment.mesh.devices = 1
     experiment.train.update(steps=1500, steps_per_call=100, eval_every=1500)
-    experiment.optimizer.update(schedule="constant", decay_steps=0, learning_rate=3e-3)
+    experiment.optimizer.update(schedule="constant", learning_rate=3e-3)
     experiment.eval.update(importance_samples=50, importance_examples=1000)
     workdir = tmp_path_factory.mktemp("gmm") / "run"
     commands.train(workdir, "gmm", experiment, command="python -m vae_jax.main")
