@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 
@@ -171,3 +172,13 @@ def test_what_one_process_saved_goes_on_on_two(tmp_path):
     assert processes.wait(seconds=300) == [0, 0], processes.log(0) + processes.log(1)
     assert "resuming at step 20" in processes.log(0)
     assert saved.finished
+
+
+@pytest.mark.long
+def test_what_two_processes_saved_goes_on_on_four(finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    processes = Processes(4, *command(folder, steps=60), logs=tmp_path / "logs")
+    assert processes.wait(seconds=300) == [0] * 4, "".join(map(processes.log, range(4)))
+    assert "resuming at step 40" in processes.log(0)
+    with Checkpoints(folder / "checkpoints") as checkpoints:
+        assert checkpoints.steps()[-1] == 60
