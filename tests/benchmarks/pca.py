@@ -1,8 +1,10 @@
 """The line to beat: what PCA with Z components, fitted on the training split of a config, leaves on its test split.
 
-python tests/benchmarks/pca.py --config=configs/celeba_ae.py [--components=20,128] [--json=PATH] [--config.data.dir=...]
+python tests/benchmarks/pca.py --config=configs/celeba_ae.py [--components=20,128] [--variance=0.05] [--json=PATH]
+    [--config.data.dir=...]
 
-The mean squared error of a pixel, as `mse` is in an evaluation. A linear VAE of Z dimensions cannot do better.
+The mean squared error of a pixel, as `mse` is in an evaluation. A linear autoencoder of Z dimensions cannot do better, and
+with --variance, that of a Gaussian likelihood times β, a linear VAE can't.
 """
 
 import argparse
@@ -27,11 +29,13 @@ def pixels(source: Source) -> np.ndarray:
     return (images.reshape(len(images), -1) / np.float32(scale)).astype(np.float32, copy=False)
 
 
-def principal_errors(train: np.ndarray, test: np.ndarray) -> np.ndarray:
+def principal_errors(train: np.ndarray, test: np.ndarray, *, variance: float = 0.0) -> np.ndarray:
     """The mean squared error on test [M, D] with 0, 1, 2, ... principal components of train [N, D]: [min(N, D) + 1].
 
     Components are eigenvectors of the smaller of the two Gram matrices of the centred examples (Jolliffe, 2002, section
-    3.5), so pictures of any size take N² numbers.
+    3.5), so pictures of any size take N² numbers. With a `variance` it is what the mean of the posterior comes back as
+    from the best linear VAE, which is probabilistic PCA of that noise (Lucas et al., 2019): a component of the variance
+    λ is shrunk by 1 − variance/λ, and left out where that is negative (Tipping & Bishop, 1999, section 3.3).
     """
     mean = train.mean(axis=0, dtype=np.float64).astype(np.float32)
     train, test = train - mean, test - mean
@@ -41,10 +45,12 @@ def principal_errors(train: np.ndarray, test: np.ndarray) -> np.ndarray:
     values, vectors = values[::-1], vectors[:, ::-1]  # the largest first
     if examples < dimensions:  # the component of u is uᵀX/√λ
         real = values > 1e-9 * values[0]
-        coordinates = (test @ train.T) @ (vectors[:, real] / np.sqrt(values[real]))  # [M, components]
+        values = values[real]
+        coordinates = (test @ train.T) @ (vectors[:, real] / np.sqrt(values))  # [M, components]
     else:
         coordinates = test @ vectors
-    explained = np.cumsum(np.square(coordinates).mean(axis=0)) / dimensions
+    lost = np.minimum(variance * examples / np.maximum(values, np.finfo(np.float64).tiny), 1)  # of each component
+    explained = np.cumsum((1 - lost**2) * np.square(coordinates).mean(axis=0)) / dimensions
     return np.square(test).mean(dtype=np.float64) - np.concatenate([[0.0], explained])
 
 
@@ -53,6 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", required=True)
     parser.add_argument("--components", default=COMPONENTS, help="numbers of them, set off by commas")
+    parser.add_argument("--variance", type=float, default=0.0, help="of the likelihood times β, for the linear VAE")
     arguments, overrides = parse(parser)
     try:
         config = load_file(arguments.config)
@@ -60,7 +67,7 @@ def main() -> None:
         splits = open_data(config)
     except UserError as error:
         sys.exit(str(error))
-    errors = principal_errors(pixels(splits["train"]), pixels(splits["test"]))
+    errors = principal_errors(pixels(splits["train"]), pixels(splits["test"]), variance=arguments.variance)
     numbers = [int(number) for number in arguments.components.split(",")]
     table = {f"mse_of_{number}_components": float(errors[number]) for number in numbers if number < len(errors)}
     sizes = {f"{name}_examples": len(splits[name]) for name in ("train", "test")}

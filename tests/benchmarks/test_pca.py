@@ -1,3 +1,5 @@
+"""The lines to beat are those of scikit-learn's PCA and of the exact posterior of probabilistic PCA."""
+
 import numpy as np
 import pytest
 from pca import principal_errors
@@ -15,3 +17,18 @@ def test_the_errors_are_those_of_the_pca_of_scikit_learn(shape):
         fitted = PCA(count, svd_solver="full").fit(train)
         left = np.square(test - fitted.inverse_transform(fitted.transform(test))).mean()
         assert errors[count] == pytest.approx(left, rel=1e-3)
+
+
+@pytest.mark.parametrize("components", [2, 12])
+def test_the_errors_of_a_linear_vae_are_those_of_the_posterior_mean_of_probabilistic_pca(components):
+    """By the posterior of Tipping & Bishop (1999), M⁻¹Wᵀ(x − mean), and the maximum likelihood W under that noise."""
+    rng, variance = np.random.default_rng(0), 4.0
+    mixing = rng.normal(size=(12, 12)).astype(np.float32)
+    train, test = (rng.normal(size=(n, 12)).astype(np.float32) @ mixing + 3 for n in (200, 30))
+    values, vectors = np.linalg.eigh(np.cov(train.T, bias=True))
+    kept = np.argsort(-values)[:components]
+    w = vectors[:, kept] * np.sqrt(np.maximum(values[kept] - variance, 0))
+    assert (values[kept] > variance).sum() > 1
+    decoded = (test - train.mean(0)) @ w @ np.linalg.inv(w.T @ w + variance * np.eye(components)) @ w.T
+    expected = np.square(test - train.mean(0) - decoded).mean()
+    assert principal_errors(train, test, variance=variance)[components] == pytest.approx(expected, rel=1e-4)
