@@ -4,13 +4,15 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 
 import jax
 import numpy as np
 import pytest
 from probe import probe
-from processes import ROOT, Processes
+from processes import ROOT, Processes, free_port
 
 from vae_jax.checkpoint import Checkpoints
 from vae_jax.config import load_file
@@ -123,6 +125,16 @@ def test_only_the_first_process_writes_and_tells(stopped):
     assert len(list((folder / "tensorboard").iterdir())) == 1
     steps = [line["step"] for line in read_metrics(folder) if line["split"] == "train"]
     assert steps == sorted(set(steps))
+
+
+def test_a_process_that_waits_for_the_others_ends_at_a_signal(tmp_path):
+    place = ["--multihost", f"--coordinator=127.0.0.1:{free_port()}", "--processes=2", "--process_id=1"]
+    waiting = subprocess.Popen([sys.executable, *command(tmp_path / "run"), *place], stderr=subprocess.PIPE, text=True)
+    assert "for all 2 processes at 127.0.0.1" in waiting.stderr.readline()
+    time.sleep(2)  # until it waits in the runtime
+    waiting.send_signal(signal.SIGINT)
+    waiting.communicate(timeout=10)
+    assert waiting.returncode == -signal.SIGINT
 
 
 @pytest.fixture(scope="module")
