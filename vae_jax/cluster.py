@@ -7,6 +7,7 @@ meet: the worker processes that decode pictures import this module, too, and not
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Mapping
@@ -95,10 +96,14 @@ def all_say(yes: bool) -> bool:
 
 
 def part(code: int) -> None:
-    """Ends one of several processes with the exit code that all of them come to; one process goes on."""
+    """Ends one of several processes with its exit code; one process goes on.
+
+    It waits for the others, which mostly come to the same: an end without them would end them by the runtime's code.
+    """
     if is_together():
         import jax
 
+        threading.Timer(PARTING_SECONDS, _exit, [code]).start()
         jax.distributed.shutdown()
         _exit(code)
 
@@ -146,7 +151,7 @@ def _initialize(given: Mapping) -> None:
             given["process_id"],
             initialization_timeout=MEETING_SECONDS,
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
-            shutdown_timeout_seconds=PARTING_SECONDS,
+            shutdown_timeout_seconds=2 * PARTING_SECONDS,  # an end by the runtime, with its own exit code
         )
     except (ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
