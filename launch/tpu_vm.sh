@@ -8,6 +8,9 @@ set -euo pipefail
 : "${TPU:?a name for the slice}" "${ZONE:?}" "${TYPE:?as v5litepod-64}" "${SHARE:?HOST:/PATH of an NFS export}"
 VERSION=${VERSION:-v2-alpha-tpuv5-lite} # the TPU software that TYPE needs
 SPOT=${SPOT---spot}
+MOST_RESTARTS=50
+archive=$(mktemp)
+trap 'rm -f "$archive"' EXIT
 
 on_all() {
   gcloud compute tpus tpu-vm ssh "$TPU" --zone="$ZONE" --worker=all --command="$1"
@@ -17,32 +20,43 @@ state() {
   gcloud compute tpus tpu-vm describe "$TPU" --zone="$ZONE" --format='value(state)' 2>/dev/null || echo NONE
 }
 
-set_up() {
+create() {
   gcloud compute tpus tpu-vm create "$TPU" --zone="$ZONE" --accelerator-type="$TYPE" --version="$VERSION" $SPOT
-  git archive --format=tar.gz -o "/tmp/$TPU.tar.gz" HEAD
-  gcloud compute tpus tpu-vm scp "/tmp/$TPU.tar.gz" "$TPU:vae_jax.tar.gz" --zone="$ZONE" --worker=all
-  on_all "sudo apt-get install -y -q nfs-common python3-venv && sudo mkdir -p /shared \
-    && (mountpoint -q /shared || sudo mount $SHARE /shared) && mkdir -p vae_jax && tar -xzf vae_jax.tar.gz -C vae_jax \
-    && cd vae_jax && python3 -m venv .venv && .venv/bin/pip install -q -r launch/requirements.txt \
-    && .venv/bin/pip install -q -c launch/requirements.txt 'jax[tpu]' && .venv/bin/pip install -q --no-deps ."
 }
 
-while true; do
+# What is committed here, to every host. The image's own Python is 3.10; uv brings another.
+install() {
+  git archive --format=tar.gz HEAD >"$archive" \
+    && gcloud compute tpus tpu-vm scp "$archive" "$TPU:vae_jax.tar.gz" --zone="$ZONE" --worker=all \
+    && on_all "sudo apt-get install -y -q nfs-common python3-pip && sudo mkdir -p /shared \
+    && (mountpoint -q /shared || sudo mount $SHARE /shared) && rm -rf vae_jax && mkdir vae_jax \
+    && tar -xzf vae_jax.tar.gz -C vae_jax && cd vae_jax \
+    && python3 -m pip install -q uv && python3 -m uv venv -q --seed --python 3.12 --allow-existing ~/vae_jax_venv \
+    && ~/vae_jax_venv/bin/pip install -q -r launch/requirements.txt \
+    && ~/vae_jax_venv/bin/pip install -q -c launch/requirements.txt 'jax[tpu]' \
+    && ~/vae_jax_venv/bin/pip install -q --no-deps ."
+}
+
+prepare() {
   case $(state) in
     READY) ;;
-    NONE) set_up ;;
-    *) # taken back, or half made
-      gcloud compute tpus tpu-vm delete "$TPU" --zone="$ZONE" --quiet
-      set_up
-      ;;
-  esac
+    NONE) create ;;
+    *) gcloud compute tpus tpu-vm delete "$TPU" --zone="$ZONE" --quiet && create ;; # taken back, or half made
+  esac && install
+}
+
+prepare # a mistake ends here
+for ((restarts = 0; ; restarts++)); do
   code=0
-  on_all "cd vae_jax && .venv/bin/python -u -m vae_jax.main --multihost $(printf '%q ' "$@")" || code=$?
+  on_all "cd vae_jax && ~/vae_jax_venv/bin/python -u -m vae_jax.main --multihost $(printf '%q ' "$@")" || code=$?
   case $code in
     0 | 1 | 2) break ;; # done; diverged or broken; a mistake: none gets better by another try
   esac
+  ((restarts < MOST_RESTARTS)) || break
   echo "exit code $code: starting again from the last checkpoint" >&2
-  sleep 30
+  until sleep 60 && prepare; do
+    echo "there is no such slice now (see above): asking again" >&2
+  done
 done
-echo "The slice $TPU is still there: gcloud compute tpus tpu-vm delete $TPU --zone=$ZONE"
+echo "The slice $TPU may still be there: gcloud compute tpus tpu-vm delete $TPU --zone=$ZONE"
 exit "$code"

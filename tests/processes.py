@@ -4,22 +4,26 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
 
 class Processes:
-    """`count` processes of one device each, whose `arguments` follow python; what they say is in `log(i)`."""
+    """`count` processes of one device each, whose `arguments`, and then each one's `own`, follow python.
 
-    def __init__(self, count: int, *arguments: str, logs: Path):
+    What they say is in `log(i)`.
+    """
+
+    def __init__(self, count: int, *arguments: str, own: Mapping[int, list[str]] | None = None, logs: Path):
         self._logs, port = logs, free_port()
         logs.mkdir(exist_ok=True)
         self.each = []
         for number in range(count):
             place = ["--multihost", f"--coordinator=127.0.0.1:{port}", f"--processes={count}", f"--process_id={number}"]
             with open(self._log(number), "w") as log:
-                command = [sys.executable, *arguments, *(place if count > 1 else [])]
+                command = [sys.executable, *arguments, *(own or {}).get(number, []), *(place if count > 1 else [])]
                 options = {"stdout": log, "stderr": log, "cwd": ROOT, "env": {**os.environ, "XLA_FLAGS": ""}}
                 self.each.append(subprocess.Popen(command, **options))
 

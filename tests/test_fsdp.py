@@ -112,3 +112,9 @@ def test_the_data_axis_runs_through_one_slice_after_the_other():
     arranged = _arranged(chips, 2)
     assert arranged.shape == (4, 2)
     assert [[chip.slice_index for chip in row] for row in arranged] == [[0, 0], [0, 0], [1, 1], [1, 1]]
+
+
+def test_a_copy_of_the_state_that_spans_slices_is_refused():
+    chips = [Chip(4 * s + c, s, (c % 2, c // 2, 0)) for s in (0, 1) for c in range(4)]
+    with pytest.raises(UserError, match="mesh.fsdp is 8; it must divide the 4 devices of each of the 2 slices"):
+        _arranged(chips, 8)

@@ -400,6 +400,11 @@ def test_a_mistake_in_a_process_of_its_own(tmp_path):
         ),
         ({}, ["--processes=2"], ["--processes is 2", "--multihost"]),
         ({}, ["--coordinator=a:1"], ["--coordinator is 'a:1'", "--multihost"]),
+        ({}, ["--multihost", "--processes=0"], ["--processes=0", "positive"]),
+        ({}, ["--multihost", "--process_id=-1"], ["--process_id=-1", "non-negative"]),
+        ({}, ["--multihost", "--processes=2", "--process_id=2"], ["--process_id is 2", "from 0 to 1"]),
+        ({}, ["--multihost", "--coordinator=node0"], ["--coordinator is 'node0'", "HOST:PORT"]),
+        ({}, ["--multihost", "--coordinator=node0:99999"], ["--coordinator is 'node0:99999'", "HOST:PORT"]),
         ({}, ["--multihost", "--mode=report"], ["--mode is 'report'", "train, eval, sample"]),
     ],
 )

@@ -4,13 +4,15 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 
 import jax
 import numpy as np
 import pytest
 from probe import probe
-from processes import ROOT, Processes
+from processes import ROOT, Processes, free_port
 
 from vae_jax.checkpoint import Checkpoints
 from vae_jax.config import load_file
@@ -125,6 +127,16 @@ def test_only_the_first_process_writes_and_tells(stopped):
     assert steps == sorted(set(steps))
 
 
+def test_a_process_that_waits_for_the_others_ends_at_a_signal(tmp_path):
+    place = ["--multihost", f"--coordinator=127.0.0.1:{free_port()}", "--processes=2", "--process_id=1"]
+    waiting = subprocess.Popen([sys.executable, *command(tmp_path / "run"), *place], stderr=subprocess.PIPE, text=True)
+    assert "for all 2 processes at 127.0.0.1" in waiting.stderr.readline()
+    time.sleep(2)  # until it waits in the runtime
+    waiting.send_signal(signal.SIGINT)
+    waiting.communicate(timeout=10)
+    assert waiting.returncode == -signal.SIGINT
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A run of two processes, all 40 steps of it."""
@@ -182,3 +194,13 @@ def test_what_two_processes_saved_goes_on_on_four(finished, tmp_path):
     assert "resuming at step 40" in processes.log(0)
     with Checkpoints(folder / "checkpoints") as checkpoints:
         assert checkpoints.steps()[-1] == 60
+
+
+@pytest.mark.long
+def test_a_mistake_of_one_process_is_its_exit_code_and_the_other_ends(tmp_path):
+    processes = Processes(2, *command(tmp_path / "run"), own={1: ["--config=no/such.py"]}, logs=tmp_path / "logs")
+    codes = processes.wait(seconds=70)
+    assert codes[1] == 2, processes.log(1)
+    assert codes[0] not in (0, 1, 2), "the launcher is to start it again, unless the other's code ends all"
+    assert "process 1 of 2: --config is 'no/such.py'" in processes.log(1)
+    assert "stopped sending heartbeats):\n1" in processes.log(0)

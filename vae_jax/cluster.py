@@ -5,7 +5,9 @@ meet: the worker processes that decode pictures import this module, too, and not
 """
 
 import os
+import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Mapping
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 from vae_jax.errors import UserError
 from vae_jax.flags import FLAGS
 
+MEETING_SECONDS = 300  # for which a process waits for the others: then the runtime ends it
 HEARTBEAT_SECONDS = 30  # without a sign of life: then a process counts as lost, and the others end
 PARTING_SECONDS = 20  # for which a process that ends waits for the others
 MODES = ("train", "eval", "sample")  # what several processes can do
@@ -50,6 +53,7 @@ def meet(mode: str) -> None:
         return
     if mode not in MODES:
         raise UserError(f"--mode is {mode!r} with --multihost, which is for {', '.join(MODES)}; start one process.")
+    _check_place(**given)
     _initialize(given)
     _here = _met(max(promised, given["processes"] or 0))
     # They connect to each other here: CPU collectives (gloo) wait 30 seconds for the first time, and each process may
@@ -92,10 +96,14 @@ def all_say(yes: bool) -> bool:
 
 
 def part(code: int) -> None:
-    """Ends one of several processes with the exit code that all of them come to; one process goes on."""
+    """Ends one of several processes with its exit code; one process goes on.
+
+    It waits for the others, which mostly come to the same: an end without them would end them by the runtime's code.
+    """
     if is_together():
         import jax
 
+        threading.Timer(PARTING_SECONDS, _exit, [code]).start()
         jax.distributed.shutdown()
         _exit(code)
 
@@ -117,16 +125,33 @@ def fail() -> None:
         _exit(1)
 
 
+def _check_place(coordinator: str | None, processes: int | None, process_id: int | None) -> None:
+    """Raises UserError for what the runtime would answer by a crash, or not for minutes."""
+    if coordinator is not None:
+        host, _, port = coordinator.rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+            raise UserError(f"--coordinator is {coordinator!r}; it must be HOST:PORT, as node0:7777.")
+    if processes is not None and process_id is not None and process_id >= processes:
+        raise UserError(f"--process_id is {process_id}; of {processes} processes it must be from 0 to {processes - 1}.")
+
+
 def _initialize(given: Mapping) -> None:
     import jax
 
+    if None not in given.values():  # else it is the launcher's to know
+        said = "waiting up to {} s for all {processes} processes at {coordinator}"
+        print(said.format(MEETING_SECONDS, **given), file=sys.stderr, flush=True)
+    # The runtime waits outside Python, which so long could not act on a signal; SIGTERM its preemption service takes.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGUSR1)}
     try:
         jax.distributed.initialize(
             given["coordinator"],
             given["processes"],
             given["process_id"],
+            initialization_timeout=MEETING_SECONDS,
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
-            shutdown_timeout_seconds=PARTING_SECONDS,
+            shutdown_timeout_seconds=2 * PARTING_SECONDS,  # an end by the runtime, with its own exit code
         )
     except (ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
@@ -134,6 +159,9 @@ def _initialize(given: Mapping) -> None:
             f"--multihost: the processes don't find each other ({reason}); start them by srun, as a JobSet or on a "
             "Cloud TPU, or give all of --coordinator, --processes and --process_id."
         ) from error
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _met(expected: int) -> Here:

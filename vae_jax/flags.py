@@ -37,5 +37,7 @@ flags.DEFINE_bool("partial", False, "Import what fits, and leave the rest as it 
 flags.DEFINE_string("format", "safetensors", "What to export as: safetensors, torch or stablehlo.")
 flags.DEFINE_bool("multihost", False, "This is one of several processes that make one run: see launch/README.md.")
 flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, where no Slurm, Kubernetes or Cloud TPU tells.")
-flags.DEFINE_integer("processes", None, "How many processes there are; where that is told, too, they must agree.")
-flags.DEFINE_integer("process_id", None, "Which of them this is, from 0 on.")
+flags.DEFINE_integer(
+    "processes", None, "How many processes there are; where that is told, too, they must agree.", lower_bound=1
+)
+flags.DEFINE_integer("process_id", None, "Which of them this is, from 0 on.", lower_bound=0)

@@ -83,7 +83,10 @@ def to_device(batch: Mapping[str, np.ndarray], sharding: NamedSharding) -> dict[
 def _arranged(devices: Sequence, fsdp: int) -> np.ndarray:
     """The devices [data, fsdp], neighbours beside each other; `data` runs through one TPU slice after the other."""
     slices = len({getattr(device, "slice_index", 0) for device in devices})
-    shape = (len(devices) // slices // fsdp, fsdp)
+    each = len(devices) // slices
+    if each % fsdp:
+        raise UserError(f"mesh.fsdp is {fsdp}; it must divide the {each} devices of each of the {slices} slices.")
+    shape = (each // fsdp, fsdp)
     options = {"allow_split_physical_axes": devices[0].device_kind in V5E}
     if slices > 1:
         return mesh_utils.create_hybrid_device_mesh(shape, (slices, 1), devices, **options)

@@ -47,7 +47,9 @@ def stop_signals() -> Iterator[Stop]:
     if threading.current_thread() is not threading.main_thread():
         yield stop  # only the main thread may take signals
         return
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    # SIGTERM to one of many is jax's service's, before and after training, too: then a process goes on to its end.
+    taken = [number for number in SIGNALS if not (cluster.is_together() and number == signal.SIGTERM)]
+    before = {number: signal.getsignal(number) for number in taken}
 
     def ask_to_stop(number, _):
         signal.signal(number, before[number])
@@ -57,9 +59,8 @@ def stop_signals() -> Iterator[Stop]:
         else:
             stop.signalled.set()
 
-    for number in before:
-        if not (cluster.is_together() and number == signal.SIGTERM):
-            signal.signal(number, ask_to_stop)
+    for number in taken:
+        signal.signal(number, ask_to_stop)
     try:
         yield stop
     finally:
