@@ -177,6 +177,12 @@ def test_partial_takes_what_fits_and_leaves_the_rest_as_it_began(load, tensors, 
     np.testing.assert_array_equal(heads[:, :2], turned)
 
 
+def test_partial_with_nothing_that_fits_is_refused(load, tmp_path):
+    with pytest.raises(UserError, match="has nothing that fits the model"):
+        load({"encoder.0.weight": np.ones((9, 9, 9, 9), np.float32)}, partial=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["w.npz"]
+
+
 def test_a_folder_that_is_there_is_never_touched(load, tensors, tmp_path):
     (tmp_path / "run").mkdir()
     with pytest.raises(UserError, match="is there already"):

@@ -71,6 +71,8 @@ def import_weights(
     found = fit_to_model(config, steps, tensors)
     if found.wrong:
         print(found.table(), flush=True)
+        if not found.values:
+            raise UserError(f"{', '.join(weights)} has nothing that fits the model, see the table.")
         if not partial:
             raise UserError(_refusal(weights, found))
     state = _with_values(steps.init(), found.values, config)
