@@ -71,7 +71,7 @@ def test_the_error_on_256_held_out_faces_is_that_of_pytorch(shared, tmp_path):
     with zipfile.ZipFile(faces / "img_align_celeba.zip") as pictures:
         images = np.stack([fit(decode(pictures.read(f"img_align_celeba/{name}"))) for name in names])
     net = _beta_vae(32)
-    net.load_state_dict(torch.load(weights, weights_only=True))
+    net.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     with torch.no_grad():
         x = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
         mean = net["fc_mu"](net["encoder"](x).flatten(1))
