@@ -86,6 +86,13 @@ def test_a_truncated_npz_is_refused(tmp_path):
         read_weights(tmp_path / "w.npz")
 
 
+def test_a_zip_that_is_no_npz_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "w.npz", "w") as other:
+        other.writestr("readme.txt", "no arrays")
+    with pytest.raises(UserError, match="w.npz is no .npz file: readme.txt in it is no array"):
+        read_weights(tmp_path / "w.npz")
+
+
 HEADER = 30  # bytes of a zip file before the name of its first entry
 DAMAGE = {"the flags": (6, b"\x01"), "the method": (8, b"\x63"), "the data": (HEADER + 25, b"\xff" * 40)}
 

@@ -96,7 +96,11 @@ def _npz(path: Path) -> dict[str, np.ndarray]:
     with _unreadable_as(path, ".npz file"), zipfile.ZipFile(path) as whole:
         refuse_duplicates(str(path), whole.namelist())
         with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
+            tensors = dict(arrays)
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, np.ndarray):  # NumPy gives the bytes of what is no .npy file
+            raise UserError(f"{path} is no .npz file: {name} in it is no array.")
+    return tensors
 
 
 def _torch(path: Path) -> dict[str, np.ndarray]:
