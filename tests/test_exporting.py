@@ -9,6 +9,7 @@ import pytest
 from safetensors import safe_open
 
 import vae_jax
+from vae_jax.checkpoint import Checkpoints
 from vae_jax.config import default_config
 from vae_jax.errors import UserError
 from vae_jax.exporting import export, functions, torch_state_dict
@@ -134,6 +135,47 @@ def test_the_functions_give_what_the_model_gives(model, images):
     np.testing.assert_allclose(call["decode"](mean), model.reconstruct(images), atol=1e-5)
     samples = call["sample"](np.uint32(3), np.arange(4, dtype=np.uint32))
     np.testing.assert_allclose(samples, model.sample(4, seed=3), atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory):
+    """The loaded run of a small net on the digits, whose config has the given changes, before its first step."""
+
+    def untrained(**changes):
+        config = default_config()
+        config.model.encoder = dict(family="mlp", widths=(4,))
+        config.model.latent = 3
+        config.update_from_flattened_dict(changes)
+        run = open_run(tmp_path_factory.mktemp("untrained"), "test", config)
+        write_config(run, "python -m vae_jax.main")
+        with Checkpoints(run.checkpoints, clean=True) as checkpoints:
+            checkpoints.save(0, run.steps.init())
+        return vae_jax.load(run.workdir)
+
+    return untrained
+
+
+def test_the_functions_of_a_conditional_model_take_its_conditions(untrained, images):
+    model, cond = untrained(**{"model.cond": ("label",)}), np.eye(10, dtype=np.float32)[:5]
+    call = {name: function for name, (function, _) in functions(model).items()}
+    arguments = {name: shapes for name, (_, shapes) in functions(model).items()}
+    assert all(shapes[-1].shape[1:] == (10,) for shapes in arguments.values())
+    mean, _ = call["encode"](images, cond)
+    np.testing.assert_allclose(mean, model.encode(images, cond).mean, atol=1e-5)
+    np.testing.assert_allclose(call["decode"](mean, cond), model.decode(mean, cond), atol=1e-5)
+    samples = call["sample"](np.uint32(3), np.arange(5, dtype=np.uint32), cond)
+    np.testing.assert_allclose(samples, model.sample(5, seed=3, cond=cond), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["torch", "stablehlo"])
+def test_a_classifier_is_exported_as_safetensors_alone(untrained, tmp_path, kind):
+    model = untrained(**{"model.target": ("label",)})
+    with pytest.raises(UserError, match="holds a classifier, of which only safetensors are written"):
+        export(model, tmp_path, kind=kind)
+    assert not (tmp_path / "export").exists()
+    (path,) = export(model, tmp_path, kind="safetensors")
+    with safe_open(path, framework="np") as file:
+        assert file.get_tensor("heads.kernel").shape == (4, 10)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("flatbuffers") is None, reason="jax.export serialises by flatbuffers")

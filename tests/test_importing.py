@@ -177,11 +177,36 @@ def test_partial_takes_what_fits_and_leaves_the_rest_as_it_began(load, tensors, 
     np.testing.assert_array_equal(heads[:, :2], turned)
 
 
+def test_partial_with_nothing_that_fits_is_refused(load, tmp_path):
+    with pytest.raises(UserError, match="has nothing that fits the model"):
+        load({"encoder.0.weight": np.ones((9, 9, 9, 9), np.float32)}, partial=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["w.npz"]
+
+
 def test_a_folder_that_is_there_is_never_touched(load, tensors, tmp_path):
     (tmp_path / "run").mkdir()
     with pytest.raises(UserError, match="is there already"):
         load(tensors)
     assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_a_folder_that_can_not_be_made_is_one_sentence(command, tensors, tmp_path, capsys):
+    np.savez(tmp_path / "w.npz", **tensors)
+    (tmp_path / "a_file").touch()
+    with pytest.raises(SystemExit) as ended:
+        command("--mode=import", "--config=net.py", "--weights=w.npz", "--workdir=a_file/run")
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "a_file/run can't be made (Not a directory).\n"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("model.cond", ("label",)), ("model.target", ("label",)), ("train.replicas.kl", (1.0, 2.0))]
+)
+def test_what_takes_data_or_is_many_runs_is_not_imported(load, config, tensors, tmp_path, field, value):
+    config.update_from_flattened_dict({field: value})
+    with pytest.raises(UserError, match=rf"{field} is .*; it must be \(\) for --mode=import"):
+        load(tensors)
+    assert [path.name for path in tmp_path.iterdir()] == ["w.npz"]
 
 
 def test_no_weights_is_a_mistake(command, tmp_path, capsys):

@@ -8,6 +8,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from vae_jax.errors import UserError
+
 
 def cache_folder(name: str) -> Path:
     """The folder `name` of this package in the user's cache folder, $XDG_CACHE_HOME or ~/.cache."""
@@ -44,7 +46,10 @@ def folder_written_aside(path: Path) -> Iterator[Path]:
     """A new folder beside `path` to fill, which takes the place of `path` in the end; if that fails, it goes."""
     aside, old = path.with_name(path.name + ".part"), path.with_name(path.name + ".old")
     shutil.rmtree(aside, ignore_errors=True)  # what a killed process left behind
-    aside.mkdir(parents=True)
+    try:
+        aside.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f"{path} can't be made ({error.strerror}).") from error
     try:
         yield aside
         shutil.rmtree(old, ignore_errors=True)

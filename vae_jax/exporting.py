@@ -27,6 +27,10 @@ def export(model: Model, workdir: Path, *, kind: str) -> list[Path]:
     """Writes the model into workdir/export/KIND, and returns the files; UserError for what can't be written."""
     writers = {"safetensors": _write_safetensors, "torch": _write_torch, "stablehlo": _write_stablehlo}
     check_choice("--format", kind, tuple(writers))
+    if model.config.model.target and kind != "safetensors":
+        raise UserError(
+            f"--format is {kind!r}, but {workdir} holds a classifier, of which only safetensors are written."
+        )
     folder = workdir / "export" / kind
     with folder_written_aside(folder) as aside:
         writers[kind](model, aside)
@@ -54,20 +58,21 @@ def functions(model: Model) -> dict[str, tuple[Callable, tuple]]:
 
     encode: x [B, H, W, C] -> the posterior's mean and stddev [B, Z]. decode: z [B, Z] -> [B, H, W, C] in [0, 1].
     sample: seed (uint32), numbers [B] (uint32) -> the samples of these numbers under the seed, [B, H, W, C].
+    Those of a conditional model take cond [B, n] last.
     """
     config = model.config.copy_and_resolve_references()
     config.convolution = "xla"  # the other lowering is for this machine's CPU
     steps, variables = Steps(config, model.shape, model.mesh), model.variables
 
-    def encode(x):
-        posterior = steps.encode(variables, x)
+    def encode(x, *cond):
+        posterior = steps.encode(variables, x, *cond)
         return posterior.mean, posterior.stddev
 
-    def decode(z):
-        return _pixels(steps.decode(variables, z))
+    def decode(z, *cond):
+        return _pixels(steps.decode(variables, z, *cond))
 
-    def sample(seed, numbers):
-        _, x = steps.sample(variables, rng.per_example(rng.stream(seed, "sample"), numbers))
+    def sample(seed, numbers, *cond):
+        _, x = steps.sample(variables, rng.per_example(rng.stream(seed, "sample"), numbers), *cond)
         return _pixels(x)
 
     def _pixels(x):
@@ -75,10 +80,12 @@ def functions(model: Model) -> dict[str, tuple[Callable, tuple]]:
 
     (b,) = jax_export.symbolic_shape("b")
     floats, integers = jnp.float32, jnp.uint32
+    conditions = len(config.model.cond)
+    cond = (jax.ShapeDtypeStruct((b, conditions), floats),) if conditions else ()
     return {
-        "encode": (encode, (jax.ShapeDtypeStruct((b, *model.shape), floats),)),
-        "decode": (decode, (jax.ShapeDtypeStruct((b, config.model.latent), floats),)),
-        "sample": (sample, (jax.ShapeDtypeStruct((), integers), jax.ShapeDtypeStruct((b,), integers))),
+        "encode": (encode, (jax.ShapeDtypeStruct((b, *model.shape), floats), *cond)),
+        "decode": (decode, (jax.ShapeDtypeStruct((b, config.model.latent), floats), *cond)),
+        "sample": (sample, (jax.ShapeDtypeStruct((), integers), jax.ShapeDtypeStruct((b,), integers), *cond)),
     }
 
 

@@ -30,7 +30,7 @@ from vae_jax.pretrained.mapping import (
 from vae_jax.run import Record, write_record
 from vae_jax.state import TrainState, Variables
 from vae_jax.steps import Steps
-from vae_jax.validation import check_shape
+from vae_jax.validation import check_shape, get_field
 
 PART_OF_A_MODEL = re.compile(r"(\w+)=(.+)")
 
@@ -48,6 +48,7 @@ def import_weights(
         raise UserError(f"--workdir is {str(workdir)!r}, which is there already; import into a new folder.")
     if not weights:
         raise UserError("--weights names no file; write --mode=import --weights=FILE.")
+    _check_kind(config)
     tensors, hashes = read_files(weights)
     if not config.pretrained.mapping and config.model.posterior != "point":
         tensors = split_heads(tensors)
@@ -70,6 +71,8 @@ def import_weights(
     found = fit_to_model(config, steps, tensors)
     if found.wrong:
         print(found.table(), flush=True)
+        if not found.values:
+            raise UserError(f"{', '.join(weights)} has nothing that fits the model, see the table.")
         if not partial:
             raise UserError(_refusal(weights, found))
     state = _with_values(steps.init(), found.values, config)
@@ -127,6 +130,16 @@ def map_channels(model: ConfigDict) -> dict[str, int]:
         for name, net, place in (("encoder", encoder, -1), ("decoder", decoder, 0))
         if "channels" in net
     }
+
+
+def _check_kind(config: ConfigDict) -> None:
+    """Raises UserError for what takes the data to be known, and for many runs in one."""
+    for name in ("model.cond", "model.target", *(f"train.replicas.{field}" for field in config.train.replicas)):
+        if value := get_field(config, name):
+            raise UserError(
+                f"{name} is {tuple(value)!r}; it must be () for --mode=import, which makes one run of a VAE without "
+                f"conditions."
+            )
 
 
 def _with_values(state: TrainState, values: Tensors, config: ConfigDict) -> TrainState:

@@ -36,8 +36,9 @@ def check_net(net: str, options: Mapping) -> None:
     """Raises UserError for the first option of the encoder or decoder that is wrong whatever its images are."""
     if net == "model.encoder" and not hasattr(family(options["family"]), "Encoder"):
         raise UserError(f"{net}.family is {options['family']!r}, which is for decoders only; take another, as 'conv'.")
-    check_choice(f"{net}.activation", options["activation"], tuple(ACTIVATIONS))
-    check_choice(f"{net}.norm", options["norm"], NORMS)
+    for name, allowed in (("activation", tuple(ACTIVATIONS)), ("norm", NORMS)):
+        if name in options:
+            check_choice(f"{net}.{name}", options[name], allowed)
     if "last_layer" in options:
         check_choice(f"{net}.last_layer", options["last_layer"], LAST_LAYERS)
         check_choice(f"{net}.dense_activation", options["dense_activation"], ("same", *ACTIVATIONS))

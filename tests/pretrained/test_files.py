@@ -86,6 +86,29 @@ def test_a_truncated_npz_is_refused(tmp_path):
         read_weights(tmp_path / "w.npz")
 
 
+def test_a_zip_that_is_no_npz_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "w.npz", "w") as other:
+        other.writestr("readme.txt", "no arrays")
+    with pytest.raises(UserError, match="w.npz is no .npz file: readme.txt in it is no array"):
+        read_weights(tmp_path / "w.npz")
+
+
+HEADER = 30  # bytes of a zip file before the name of its first entry
+DAMAGE = {"the flags": (6, b"\x01"), "the method": (8, b"\x63"), "the data": (HEADER + 25, b"\xff" * 40)}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_a_compressed_npz_with_damaged_bytes_is_refused(tmp_path, what):
+    np.savez_compressed(tmp_path / "w.npz", a=np.random.default_rng(0).random(100))
+    damaged, (place, content) = bytearray((tmp_path / "w.npz").read_bytes()), DAMAGE[what]
+    directory = damaged.index(b"PK\x01\x02") + 2  # which says the same two bytes further on
+    for start in (place, directory + place) if place < HEADER else (place,):
+        damaged[start : start + len(content)] = content
+    (tmp_path / "w.npz").write_bytes(damaged)
+    with pytest.raises(UserError, match="is no .npz file, or a broken one"):
+        read_weights(tmp_path / "w.npz")
+
+
 def test_a_name_that_is_there_twice_is_refused(tmp_path):
     (tmp_path / "w.safetensors").write_bytes(safetensors_bytes(b"{" + ONE + b"," + ONE + b"}", b"\0" * 4))
     np.savez(tmp_path / "w.npz", a=np.ones(1))
@@ -100,7 +123,13 @@ def test_a_name_that_is_there_twice_is_refused(tmp_path):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_weights_that_are_not_finite_are_refused_by_name(tmp_path, value):
     np.savez(tmp_path / "w.npz", good=np.ones(3), bad=np.array([1, value], np.float16))
-    with pytest.raises(UserError, match="bad holds NaN or infinite"):
+    with pytest.raises(UserError, match="bad holds NaN or values that are infinite"):
+        read_weights(tmp_path / "w.npz")
+
+
+def test_weights_that_only_float64_can_hold_are_refused(tmp_path):
+    np.savez(tmp_path / "w.npz", a=np.array([1e300]))
+    with pytest.raises(UserError, match="infinite as float32"):
         read_weights(tmp_path / "w.npz")
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from vae_jax.config import load_file
+from vae_jax.exporting import export
 
 torch = pytest.importorskip("torch")
 CONFIG = Path(__file__).parents[2] / "configs" / "pretrained" / "conv_vae.py"
@@ -80,3 +81,17 @@ def test_the_imported_net_gives_what_pytorch_gives(gives_what_pytorch_gives, siz
     model = gives_what_pytorch_gives(net, load_file(f"{CONFIG}:{size[0]}x{size[1]}"))
     assert model.config.model.encoder.channels == widths
     assert model.config.model.latent == latent
+
+
+def test_an_exported_state_dict_gives_the_same_in_the_net_that_it_came_from(gives_what_pytorch_gives, tmp_path):
+    torch.manual_seed(0)
+    net = with_statistics(Net((64, 64), (4, 6), 3, batch_norm=True, flat=False))
+    model = gives_what_pytorch_gives(net, load_file(f"{CONFIG}:64x64"))
+    images, z = torch.rand(2, 3, 64, 64), torch.randn(2, 3)
+    with torch.no_grad():
+        before = (*net.encode(images), net.decode(z))
+        (path,) = export(model, tmp_path, kind="torch")
+        net.load_state_dict(torch.load(path, weights_only=True))
+        after = (*net.encode(images), net.decode(z))
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_allclose(other, one, atol=1e-6)

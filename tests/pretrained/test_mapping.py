@@ -94,9 +94,19 @@ def test_the_table_has_every_tensor_and_every_parameter():
     ]
 
 
+def test_a_second_tensor_for_one_parameter_is_told_and_never_added_to_the_first():
+    tensors = {"old.weight": numbers(2, 3), "new.weight": numbers(2, 3)}
+    shapes = {"x.kernel": (3, 2)}
+    rules = [("old", "x", "linear"), ("new", "x", "linear")]
+    found = fit(pairs(rules, shapes, channels={}), tensors, shapes, unused=set())
+    assert [(row.verdict, row.theirs) for row in found.wrong] == [("THERE TWICE", "new.weight")]
+    np.testing.assert_array_equal(found.values["x.kernel"], tensors["old.weight"].T)
+
+
 @pytest.mark.parametrize(
     ("rule", "words"),
     [
+        (7, "three texts"),
         (("a", "b"), "three texts"),
         (("a", "b", "convolution"), "has the layout 'convolution'; it must be one of conv,"),
         (("a.{n}", "b", "conv"), "in both names once, or in neither"),

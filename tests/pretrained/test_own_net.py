@@ -15,7 +15,7 @@ from flax import nnx
 
 from vae_jax.nn.convolution_layers import Conv, ConvTranspose
 
-OPTIONS = {"channels": (8,), "norm": "none", "activation": "relu"}
+OPTIONS = {"channels": (8,)}
 
 
 def check(options, shape, *, field):

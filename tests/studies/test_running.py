@@ -92,6 +92,29 @@ def test_noise_given_back_replays_a_study_under_another_seed(command, own, study
         np.testing.assert_array_equal(after[name], values, err_msg=name)
 
 
+def test_post_processing_is_measured_at_every_stage_on_256_examples(command, own):
+    command(f"--workdir={own}", "--study=postprocess", "--config.study.postprocess.stages=contrast,sharpen")
+    figures = json.loads((own / "studies" / "postprocess" / "meta.json").read_text())["figures"]
+    assert [name for name in figures if name.startswith("mse")] == ["mse_0_decoded", "mse_1_contrast", "mse_2_sharpen"]
+    model = vae_jax.load(own)
+    images = vae_jax.run.open_data(model.config)["test"].read(np.arange(256))["image"]
+    error = np.square(model.reconstruct(images) - images).mean()
+    np.testing.assert_allclose(figures["mse_0_decoded"]["mean"], error, rtol=1e-4)
+    assert arrays_of(own, "postprocess")["outputs"].shape == (2, 8, 8, 8, 1)
+
+
+def test_a_run_beside_its_copy_is_twice_the_same_and_another_crop_is_said(command, own, tmp_path):
+    copy = shutil.copytree(own, tmp_path / "copy")
+    config = (copy / "config.json").read_text()
+    (copy / "config.json").write_text(config.replace('"crop": "whole"', '"crop": "center"'))
+    command(f"--workdir={own}", "--study=compare", f"--config.study.runs={copy}")
+    arrays = arrays_of(own, "compare")
+    for name in ("reconstructions", "samples", "mse"):
+        np.testing.assert_array_equal(*arrays[name], err_msg=name)
+    meta = json.loads((own / "studies" / "compare" / "meta.json").read_text())
+    assert meta["notes"] == ["copy was trained on pictures of data.crop=center; these are whole."]
+
+
 def test_a_study_that_fails_leaves_the_earlier_one_whole(command, own, monkeypatch):
     command(f"--workdir={own}", "--study=posterior", "--input=test:3")
     before = arrays_of(own, "posterior")

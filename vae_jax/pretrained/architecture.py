@@ -19,7 +19,7 @@ def read_architecture(config: ConfigDict, rules: Sequence[Rule], tensors: Tensor
     weights = {
         ours: tensors[f"{theirs}.weight"].shape
         for theirs, ours, layout in rules
-        if layout not in ("unused", "bias_into_mean")
+        if layout not in ("unused", "bias_into_mean") and f"{theirs}.weight" in tensors
     }
     with config.ignore_type(), config.unlocked():
         for name in ("encoder", "decoder"):

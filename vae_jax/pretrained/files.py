@@ -54,8 +54,12 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
     for name, tensor in tensors.items():
         if tensor.dtype.kind not in "fiub" and tensor.dtype != ml_dtypes.bfloat16:
             raise UserError(f"{path}: {name} holds {tensor.dtype}, not real numbers.")
-        if not np.isfinite(tensor).all():
-            raise UserError(f"{path}: {name} holds NaN or infinite values, which no model can work with.")
+        with np.errstate(over="ignore"):  # of float64
+            finite = np.isfinite(tensor.astype(np.float32)).all()
+        if not finite:
+            raise UserError(
+                f"{path}: {name} holds NaN or values that are infinite as float32; no model works with these."
+            )
     return tensors
 
 
@@ -74,7 +78,7 @@ def refuse_duplicates(where: str, names: Iterable[str]) -> None:
 
 def _safetensors(path: Path) -> dict[str, np.ndarray]:
     data = path.read_bytes()
-    with _unreadable_as(path, "safetensors file", (safetensors.SafetensorError, ValueError, TypeError)):
+    with _unreadable_as(path, "safetensors file"):
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")], object_pairs_hook=tuple)
         refuse_duplicates(str(path), [name for name, _ in header])
         entries = safetensors.deserialize(data)
@@ -89,10 +93,14 @@ def _safetensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def _npz(path: Path) -> dict[str, np.ndarray]:
-    with _unreadable_as(path, ".npz file", (ValueError, EOFError, zipfile.BadZipFile)), zipfile.ZipFile(path) as whole:
+    with _unreadable_as(path, ".npz file"), zipfile.ZipFile(path) as whole:
         refuse_duplicates(str(path), whole.namelist())
         with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
+            tensors = dict(arrays)
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, np.ndarray):  # NumPy gives the bytes of what is no .npy file
+            raise UserError(f"{path} is no .npz file: {name} in it is no array.")
+    return tensors
 
 
 def _torch(path: Path) -> dict[str, np.ndarray]:
@@ -102,8 +110,7 @@ def _torch(path: Path) -> dict[str, np.ndarray]:
         raise UserError(
             f"{path} is a PyTorch file, which only torch can read: pip install torch, or save it as .safetensors."
         ) from error
-    broken = (RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError)
-    with _unreadable_as(path, "PyTorch checkpoint", broken):
+    with _unreadable_as(path, "PyTorch checkpoint"):
         try:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
@@ -157,10 +164,12 @@ def _without_prefixes(path: Path, tensors: dict[str, np.ndarray]) -> dict[str, n
 
 
 @contextlib.contextmanager
-def _unreadable_as(path: Path, kind: str, errors: tuple[type[Exception], ...]) -> Iterator[None]:
-    """Turns what a broken file raises into one sentence."""
+def _unreadable_as(path: Path, kind: str) -> Iterator[None]:
+    """Turns what a broken file raises into one sentence: its readers raise errors of every kind."""
     try:
         yield
-    except errors as error:
+    except (UserError, OSError):  # which say what is wrong
+        raise
+    except Exception as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
         raise UserError(f"{path} is no {kind}, or a broken one ({first}).") from error

@@ -7,7 +7,7 @@ import numpy as np
 
 from vae_jax.pretrained.mapping import Pair, Tensors
 
-FITS, DIFFERS, MISSING, LEFT_OVER = "fits", "DOES NOT FIT", "MISSING", "LEFT OVER"
+FITS, DIFFERS, TWICE, MISSING, LEFT_OVER = "fits", "DOES NOT FIT", "THERE TWICE", "MISSING", "LEFT OVER"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,19 +49,24 @@ class Fit:
 
 
 def fit(pairs: Sequence[Pair], tensors: Tensors, shapes: Mapping[str, tuple[int, ...]], *, unused: set[str]) -> Fit:
-    """Pairs the tensors of a file with the parameters of the given `shapes`; `unused` tensors are left out."""
+    """Pairs the tensors of a file with the parameters of the given `shapes`; `unused` tensors are left out.
+
+    Of two tensors for one parameter only the first is taken, unless the second is what is taken off it.
+    """
     values: dict[str, np.ndarray] = {}
-    rows, seen = [], set(unused)
+    rows, seen, taken = [], set(unused), set()
     for pair in pairs:
         if pair.theirs not in tensors:
             continue
         tensor = tensors[pair.theirs]
         seen.add(pair.theirs)
         value, shape = _arranged(pair, tensor), shapes.get(pair.ours)
-        fits = value is not None and value.shape == shape
-        rows.append(Row(FITS if fits else DIFFERS, pair.theirs, tensor.shape, pair.ours, shape))
-        if fits:
+        fits, share = value is not None and value.shape == shape, (pair.ours, pair.part.sign)
+        verdict = DIFFERS if not fits else TWICE if share in taken else FITS
+        rows.append(Row(verdict, pair.theirs, tensor.shape, pair.ours, shape))
+        if verdict == FITS:
             values[pair.ours] = values.get(pair.ours, 0) + value
+            taken.add(share)
     named = {row.ours for row in rows}
     rows += [Row(MISSING, ours=name, our_shape=shape) for name, shape in shapes.items() if name not in named]
     rows += [Row(LEFT_OVER, name, tensor.shape) for name, tensor in tensors.items() if name not in seen]

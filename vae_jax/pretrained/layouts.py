@@ -28,7 +28,8 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """A kind of layer: how a module's tensors are known to be of it, and its parts. `beside` names a net's map.
+    """A kind of layer: how a module's tensors are known to be of it, and its parts. `beside` names a net's map,
+    whose channels are an end of that net's option `channels`.
 
     Tensors in `counted` are known to be of the layer and have no place in ours.
     """

@@ -43,7 +43,7 @@ def check_rules(rules: Sequence[Rule]) -> None:
     """Raises UserError for the first rule that is not made as one."""
     for number, rule in enumerate(rules):
         field = f"pretrained.mapping[{number}]"
-        if len(rule) != 3 or not all(isinstance(name, str) for name in rule):
+        if not isinstance(rule, tuple | list) or len(rule) != 3 or not all(isinstance(name, str) for name in rule):
             raise UserError(f"{field} is {rule!r}; it must be (their module, our module, layout), three texts.")
         theirs, ours, layout = rule
         if layout not in LAYOUTS:

@@ -44,7 +44,13 @@ def _run(setting: Setting) -> Result:
     drawn = {f"{name}, sample": each[:SHOWN] for name, each in zip(names, arrays["samples"], strict=True)}
     below = grids.named_rows(drawn, SHOWN, captions=[str(k + 1) for k in range(len(shown))], min_side=96)
     alt = f"Inputs and their reconstructions by {', '.join(names)}; below, samples of each from the prior."
-    return Result(arrays, {"compare": Picture(grids.stacked(above, below), alt)}, figures)
+    crop = setting.config.data.crop
+    notes = tuple(
+        f"{name} was trained on pictures of data.crop={other.config.data.crop}; these are {crop}."
+        for name, other in others.items()
+        if other.config.data.crop != crop
+    )
+    return Result(arrays, {"compare": Picture(grids.stacked(above, below), alt)}, figures, notes)
 
 
 def _others(setting) -> dict[str, Model]:
