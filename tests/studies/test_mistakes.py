@@ -82,6 +82,8 @@ def mistake(workdir, files, monkeypatch, capsys):
         ("latent_map", ["--config.study.dimensions=0,2"], ["study.dimensions", "'0,2'", "0 to 1"]),
         ("latent_map", ["--config.study.color=Smiling"], ["study.color", "'Smiling'", "label"]),
         ("attributes", [], ["attributes", "the data of this run have none"]),
+        ("condition", [], ["condition", "model.cond of this one is ()"]),
+        ("variation", ["--config.study.cond=(1,)"], ["study.cond is (1,)", "told no conditions"]),
         ("compare", [], ["compare", "study.runs"]),
         ("compare", ["--config.study.runs=absent"], ["'absent'", "no run"]),
         ("vectors", [], ["vectors", "this run is on pictures"]),

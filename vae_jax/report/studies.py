@@ -11,7 +11,7 @@ from vae_jax.report.story import CHAPTERS
 ORDER = (
     *("reconstruct", "posterior", "input_noise", "cycle"),
     *("latent_map", "latent_stats", "manifold", "traverse"),
-    *("sample", "variation", "interpolate", "attributes", "inpaint"),
+    *("sample", "variation", "condition", "interpolate", "attributes", "inpaint"),
 )
 
 

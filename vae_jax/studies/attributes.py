@@ -27,6 +27,8 @@ def attributes(
     *,
     examples: np.ndarray,
     labels: np.ndarray,
+    cond: np.ndarray | None = None,
+    examples_cond: np.ndarray | None = None,
     strength: Sequence[float] = STRENGTHS,
 ) -> dict[str, np.ndarray]:
     """Moves the posterior means of images [B, H, W, C] along the directions of G attributes, in two ways.
@@ -38,7 +40,8 @@ def attributes(
     """
     from sklearn.linear_model import LogisticRegression
 
-    latents, own = nets.encode(model, examples).mean, nets.encode(model, images).mean
+    latents = nets.encode(model, examples, examples_cond).mean
+    own = nets.encode(model, images, cond).mean
     spread = latents.std(axis=0) + 1e-6
     directions = {way: [] for way in WAYS}
     for has in labels.astype(bool).T:
@@ -51,7 +54,8 @@ def attributes(
     for way, each in directions.items():
         along = np.stack(each).astype(np.float32)  # [G, Z]
         moved = own + strengths[:, None, None] * along[:, None, None]  # [G, S, B, Z]
-        arrays |= {f"{way}_direction": along, f"{way}_latents": moved, f"{way}_outputs": nets.decode(model, moved)}
+        outputs = nets.decode(model, moved, cond)
+        arrays |= {f"{way}_direction": along, f"{way}_latents": moved, f"{way}_outputs": outputs}
     return arrays
 
 
@@ -63,7 +67,8 @@ def _run(setting: Setting) -> Result:
         if min(count, len(labels) - count) < LEAST:
             raise UserError(f"{name} is in {count} of {len(labels)} training examples: too uneven for a direction.")
     examples = as_the_net_takes_them(known, setting.config.data)
-    arrays = attributes(setting.model, setting.images, examples=examples, labels=labels)
+    told = {"cond": setting.cond, "examples_cond": known.cond}
+    arrays = attributes(setting.model, setting.images, examples=examples, labels=labels, **told)
     figures, notes = _success(setting, names, arrays)
     pictures = {way: _picture(setting, names, arrays, way) for way in WAYS}
     return Result(arrays, pictures, figures, notes)

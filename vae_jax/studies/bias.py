@@ -20,14 +20,20 @@ SURE = 0.05
 
 
 def bias(
-    model: Model, images: np.ndarray, groups: np.ndarray, *, people: np.ndarray | None = None, seed: int = 0
+    model: Model,
+    images: np.ndarray,
+    groups: np.ndarray,
+    *,
+    cond: np.ndarray | None = None,
+    people: np.ndarray | None = None,
+    seed: int = 0,
 ) -> dict[str, np.ndarray]:
     """The error of images [N, H, W, C], reconstructed from the mean, within each of the groups [N, G] and outside.
 
     `people` [N] says who is in each picture; without it each is taken as another's. Arrays: `reconstructions` [N, ...],
     `mse`, `ssim` [N], and for either those of `groups.Differences` [G], as `mse_difference` and so on.
     """
-    outputs = nets.reconstruct(model, images)
+    outputs = nets.reconstruct(model, images, cond)
     parts = [similarity(images[i : i + CHUNK], outputs[i : i + CHUNK]) for i in range(0, len(images), CHUNK)]
     arrays = {"reconstructions": outputs}
     arrays |= {name: np.concatenate([part[name] for part in parts]) for name in ("mse", "ssim")}
@@ -43,7 +49,7 @@ def _run(setting: Setting) -> Result:
     names, groups = _groups(setting, examples.columns)
     images = as_the_net_takes_them(examples, setting.config.data)
     people = examples.columns.get("identity")
-    arrays = bias(setting.model, images, groups, people=people, seed=setting.options.seed)
+    arrays = bias(setting.model, images, groups, cond=examples.cond, people=people, seed=setting.options.seed)
     found = Differences(**{name: arrays[f"mse_{name}"] for name in Differences.__dataclass_fields__})
     order = [g for g in np.argsort(-found.difference) if found.judged[g]]
     figures = {}

@@ -22,6 +22,7 @@ def cycle(
     model: Model,
     images: np.ndarray,
     *,
+    cond: np.ndarray | None = None,
     cycles: int = 20,
     z: str = "mean",
     seed: int = 0,
@@ -40,9 +41,9 @@ def cycle(
         arrays["noise"] = draws.normal(images, shape, count=cycles, seed=seed, name="cycle", noise=noise)
     current, latents, outputs = images, [], []
     for n in range(cycles):
-        posterior = nets.encode(model, current)
+        posterior = nets.encode(model, current, cond)
         latents.append(posterior.mean + (posterior.stddev * arrays["noise"][n] if z == "sample" else 0))
-        current = nets.decode(model, latents[-1])
+        current = nets.decode(model, latents[-1], cond)
         outputs.append(current)
     arrays |= {"latents": np.stack(latents), "outputs": np.stack(outputs)}
     before = [images, *outputs[:-1]]
@@ -70,6 +71,7 @@ def _run(setting: Setting) -> Result:
     arrays = cycle(
         setting.model,
         setting.images,
+        cond=setting.cond,
         cycles=options.cycles,
         z=options.z,
         seed=options.seed,

@@ -20,6 +20,7 @@ def input_noise(
     model: Model,
     images: np.ndarray,
     *,
+    cond: np.ndarray | None = None,
     strength: float | Sequence[float] = 0.2,
     count: int = 10,
     seed: int = 0,
@@ -31,10 +32,7 @@ def input_noise(
     """
     epsilon = draws.normal(images, images.shape[1:], count=count, seed=seed, name="input noise", noise=noise)
     strengths = np.atleast_1d(np.float32(strength))
-    outputs = []
-    for each in strengths:
-        seen = noisy(images, each * epsilon).reshape(-1, *images.shape[1:])
-        outputs.append(nets.reconstruct(model, seen).reshape(epsilon.shape))
+    outputs = [nets.reconstruct(model, noisy(images, each * epsilon), cond) for each in strengths]
     return {"strength": strengths, "noise": epsilon, "outputs": np.stack(outputs)}
 
 
@@ -50,6 +48,7 @@ def _run(setting: Setting) -> Result:
     arrays = input_noise(
         setting.model,
         setting.images,
+        cond=setting.cond,
         strength=strengths,
         count=options.count,
         seed=options.seed,

@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -37,6 +37,16 @@ class Inputs:
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+    @property
+    def cond(self) -> np.ndarray | None:
+        """What a conditional model is told of them, [B, n] float32; None for any other."""
+        return self.columns["cond"].astype(np.float32) if "cond" in self.columns else None
+
+    def told(self, cond: Sequence[float]) -> "Inputs":
+        """The same inputs, of all of which a conditional model is told `cond` [n]."""
+        everyone = np.tile(np.float32(cond), (len(self), 1))
+        return dataclasses.replace(self, columns={**self.columns, "cond": everyone})
 
 
 def read_inputs(

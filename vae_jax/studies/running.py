@@ -116,13 +116,16 @@ def _check_noise(study, setting):
 def _with_notes(setting):
     """The setting with what is to be said of inputs from picture files, which is printed too."""
     inputs = setting.inputs
-    notes = inputs.notes + unlike_held_out(setting.model, setting.workdir, setting.images, inputs.names)
+    notes = inputs.notes + unlike_held_out(setting.model, setting.workdir, inputs, setting.images)
     print(*notes, sep="\n", flush=True)
     return dataclasses.replace(setting, inputs=dataclasses.replace(inputs, notes=notes))
 
 
 def _with_inputs(study, setting, result):
-    return ({"inputs": setting.images} if study.inputs else {}) | result.arrays
+    if not study.inputs:
+        return result.arrays
+    told = {} if setting.cond is None else {"inputs_cond": setting.cond}
+    return {"inputs": setting.images, **told, **result.arrays}
 
 
 def _meta(study, setting, result, made):

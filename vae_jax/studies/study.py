@@ -60,6 +60,16 @@ class Setting:
         return as_the_net_takes_them(self.inputs, self.config.data)
 
     @property
+    def cond(self) -> np.ndarray | None:
+        """What a conditional model is told of the inputs, [B, n]; None for any other."""
+        return self.inputs.cond
+
+    @property
+    def told(self) -> tuple[float, ...] | None:
+        """What the command says that a conditional model is told, [n]; None where it says nothing."""
+        return tuple(self.options.cond) or None
+
+    @property
     def splits(self) -> Mapping[str, Source]:
         """The run's data; UserError where they are not there."""
         return self.open_splits()
@@ -75,10 +85,11 @@ class Setting:
 class Study:
     """A study: its name on the command line, its heading and chapter in the report, and what does it.
 
-    `function` is for notebooks: `function(model, ...) -> dict of arrays`; one that draws noise can take it as `noise`,
-    and `noise` here gives the shape of what it draws in a setting, None for nothing. `run` does the same in a setting,
-    and measures and draws it. `inputs` is the least number of inputs that it needs, 0 where it takes none. `check`
-    raises UserError, before anything is computed, where the study can't be made of this run or these inputs.
+    `function` is for notebooks: `function(model, ...) -> dict of arrays`, where a conditional model is told `cond` of
+    the images; one that draws noise can take it as `noise`, and `noise` here gives the shape of what it draws in a
+    setting, None for nothing. `run` does the same in a setting, and measures and draws it. `inputs` is the least number
+    of inputs that it needs, 0 where it takes none. `check` raises UserError, before anything is computed, where the
+    study can't be made of this run or these inputs.
     """
 
     name: str

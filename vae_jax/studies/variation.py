@@ -22,6 +22,7 @@ def variation(
     model: Model,
     images: np.ndarray,
     *,
+    cond: np.ndarray | None = None,
     strength: float | Sequence[float] = 0.2,
     count: int = 10,
     seed: int = 0,
@@ -35,7 +36,7 @@ def variation(
     [B, Z], `latents` [S, K, B, Z], `reconstructions` [B, ...] (of the centres), `outputs` [S, K, B, ...].
     """
     epsilon = draws.normal(images, (model.config.model.latent,), count=count, seed=seed, name="variation", noise=noise)
-    posterior = nets.encode(model, images)
+    posterior = nets.encode(model, images, cond)
     centers = posterior.mean
     if z == "sample":
         around = draws.normal(images, centers.shape[1:], count=1, seed=seed, name="variation center")[0]
@@ -47,8 +48,8 @@ def variation(
         "noise": epsilon,
         "latent_center": centers,
         "latents": latents,
-        "reconstructions": nets.decode(model, centers),
-        "outputs": nets.decode(model, latents),
+        "reconstructions": nets.decode(model, centers, cond),
+        "outputs": nets.decode(model, latents, cond),
     }
 
 
@@ -57,6 +58,7 @@ def _run(setting: Setting) -> Result:
     arrays = variation(
         setting.model,
         setting.images,
+        cond=setting.cond,
         strength=numbers("study.strength", options.strength),
         count=options.count,
         seed=options.seed,
