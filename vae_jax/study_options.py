@@ -21,6 +21,7 @@ STUDY = {
     "temperature": "0.7",  # sample: beside 1, what the prior's standard deviation is multiplied by
     "mixture": 10,  # sample: Gaussians fitted to the aggregate posterior
     "attributes": "",  # attributes: names with commas between; default: the five that split most evenly
+    "groups": "",  # bias: FILE.csv:COLUMN, whose first column names the pictures; default: the attributes, or classes
     "classifier": "",  # variation, condition, attributes: the run folder of a classifier
     "runs": "",  # compare: run folders with commas between
     "mask": "lower",  # inpaint: see vae_jax/studies/masks.py

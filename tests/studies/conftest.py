@@ -79,24 +79,23 @@ def images():
 
 
 class ByHand:
-    """Pictures of 2×2 pixels and as many latents: z = encode(x) is `gain`·x with stddev 0.5, and decode(z) is z."""
+    """Pictures of side² pixels and as many latents: z = encode(x) is `gain`·x with stddev 0.5, and decode(z) is z."""
 
-    shape = (2, 2, 1)
     conditions = None
 
-    def __init__(self, gain=1.0):
-        self.gain = np.float32(gain)
+    def __init__(self, gain=1.0, side=2):
+        self.gain, self.shape = np.float32(gain), (side, side, 1)
         self.config = types.SimpleNamespace(
-            model=types.SimpleNamespace(latent=4),
+            model=types.SimpleNamespace(latent=side**2),
             data=types.SimpleNamespace(corrupt=types.SimpleNamespace(kind="none")),
         )
 
     def encode(self, images):
-        mean = self.gain * np.asarray(images, np.float32).reshape(len(images), 4)
+        mean = self.gain * np.asarray(images, np.float32).reshape(len(images), -1)
         return Normal(mean, np.full_like(mean, 2 * np.log(0.5)))
 
     def decode(self, z):
-        return z.reshape(-1, 2, 2, 1)
+        return z.reshape(-1, *self.shape)
 
 
 @pytest.fixture

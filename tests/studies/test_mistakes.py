@@ -21,6 +21,9 @@ def files(tmp_path_factory):
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "one.png")
     Image.fromarray(np.zeros((5, 5), np.uint8)).save(folder / "mask5.png")
     Image.fromarray(np.full((8, 8), 255, np.uint8)).save(folder / "all.png")
+    (folder / "labels.csv").write_text("name,age,height\n" + "".join(f"{i},{i % 3},{i}\n" for i in range(1797)))
+    (folder / "others.csv").write_text("name,age\nface.jpg,3\n")
+    (folder / "short.csv").write_text("name,age\n1,3\n2\n")
     np.savez(folder / "noise.npz", noise=np.zeros((3, 1, 2), np.float32))
     np.savez(folder / "other.npz", latents=np.zeros(3))
     return folder
@@ -84,6 +87,14 @@ def mistake(workdir, files, monkeypatch, capsys):
         ("attributes", [], ["attributes", "the data of this run have none"]),
         ("condition", [], ["condition", "model.cond of this one is ()"]),
         ("variation", ["--config.study.cond=(1,)"], ["study.cond is (1,)", "told no conditions"]),
+        ("bias", ["--config.study.groups=labels.csv"], ["study.groups", "FILE.csv:COLUMN"]),
+        ("bias", ["--config.study.groups=absent.csv:age"], ["study.groups", "absent.csv", "No such file"]),
+        ("bias", ["--config.study.groups=labels.csv:size"], ["study.groups", "beside the names are age, height"]),
+        ("bias", ["--config.study.groups=labels.csv:height"], ["study.groups", "359 different", "2 to 50"]),
+        ("bias", ["--config.study.groups=others.csv:age"], ["study.groups", "names none of the 359 test examples"]),
+        ("bias", ["--config.study.groups=short.csv:age"], ["study.groups", "line 3 has 1 of 2"]),
+        ("bias", ["--config.study.groups=one.png:age"], ["study.groups", "one.png", "can't be read"]),
+        ("bias", ["--config.eval.features=absent.npz"], ["eval.features", "absent.npz"]),
         ("compare", [], ["compare", "study.runs"]),
         ("compare", ["--config.study.runs=absent"], ["'absent'", "no run"]),
         ("vectors", [], ["vectors", "this run is on pictures"]),

@@ -32,6 +32,9 @@ class WithNamed:
     def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         return self._source.read(indices) | rows(self._added, indices)
 
+    def names(self, indices: np.ndarray) -> list[str]:
+        return self._source.names(indices)
+
 
 @dataclasses.dataclass(frozen=True)
 class Conditions:

@@ -40,6 +40,7 @@ def open_setting(asked: Asked, workdir: Path, model: Model, config: ConfigDict, 
     check_condition("study.cond", config.study.cond, model.config.model.cond)
     merged = model.config.copy_and_resolve_references()
     merged.update(study=config.study, data=config.data)
+    merged.eval.features = config.eval.features
     open_splits = functools.cache(lambda: open_data(merged))
     replayed = _read_noise(asked.noise)
     if asked.input is None and "inputs" in replayed:
