@@ -34,6 +34,7 @@ class Inputs:
     columns: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)  # label [B], ... where known
     notes: tuple[str, ...] = ()  # what was done to them, for people
     foreign: bool = False  # whether they are from picture files and not of the run's data
+    aligned: bool = False  # whether faces were looked for in them
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -160,7 +161,7 @@ class _Fitted:
         fitted, said = zip(*(self._fit(name, picture) for name, picture in pictures), strict=True)
         pixels = np.stack(fitted)
         names = _distinct([name for name, _ in pictures])
-        return Inputs(pixels, example_ids(pixels), names, notes=(*said, *notes), foreign=True)
+        return Inputs(pixels, example_ids(pixels), names, notes=(*said, *notes), foreign=True, aligned=self._align)
 
     def _fit(self, name, picture):
         """The picture as an example, and what was done to it."""

@@ -116,7 +116,7 @@ def _check_noise(study, setting):
 def _with_notes(setting):
     """The setting with what is to be said of inputs from picture files, which is printed too."""
     inputs = setting.inputs
-    notes = inputs.notes + unlike_held_out(setting.model, setting.workdir, inputs, setting.images)
+    notes = inputs.notes + unlike_held_out(setting)
     print(*notes, sep="\n", flush=True)
     return dataclasses.replace(setting, inputs=dataclasses.replace(inputs, notes=notes))
 
