@@ -101,4 +101,4 @@ def test_pictures_are_fitted_and_what_was_done_is_said(command, own, tmp_path, c
     assert given.shape == (2, 8, 8, 1)
     meta = json.loads((own / "studies" / "reconstruct" / "meta.json").read_text())
     assert meta["inputs"] == ["same.png", "wide.png"]
-    assert any("wide.png: 24×16" in note for note in meta["notes"])
+    assert any("wide.png: 24×16" in note for note in meta["input_notes"])

@@ -33,6 +33,7 @@ class Inputs:
     names: tuple[str, ...]  # [B]
     columns: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)  # label [B], ... where known
     notes: tuple[str, ...] = ()  # what was done to them, for people
+    warnings: tuple[str, ...] = ()  # what people must know of them
     foreign: bool = False  # whether they are from picture files and not of the run's data
     aligned: bool = False  # whether faces were looked for in them
 

@@ -58,9 +58,8 @@ def _picture(setting: Setting, arrays: dict[str, np.ndarray], names: list[str]) 
     pictures = [setting.images, arrays["reconstructions"], *arrays["outputs"]]
     rows = {name: row[:SHOWN] for name, row in zip(["original", *names], pictures, strict=True)}
     stages = ", ".join(names[1:])
-    return Picture(
-        grids.named_rows(rows, SHOWN), f"Originals, what is decoded of them, and that after each stage: {stages}."
-    )
+    pixels = grids.named_rows(rows, SHOWN, captions=setting.inputs.names[:SHOWN], min_side=96)
+    return Picture(pixels, f"Originals, what is decoded of them, and that after each stage: {stages}.")
 
 
 def _check(setting: Setting) -> None:

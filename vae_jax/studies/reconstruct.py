@@ -51,7 +51,8 @@ def _run(setting: Setting) -> Result:
         if f"{way}_{name}" in arrays
     }
     rows = {"input": setting.images, **{words: arrays[way] for way, words in WAYS.items()}}
-    captions = [f"MSE {value:.4f}" for value in arrays["reconstructions_mse"][:SHOWN]]
+    errors = zip(arrays["reconstructions_mse"], setting.inputs.names, strict=True)
+    captions = [f"MSE {error:.4f}, {name}" for error, name in errors][:SHOWN]
     shown = {name: pictures[:SHOWN] for name, pictures in rows.items()}
     pixels = grids.named_rows(shown, COLUMNS, captions=captions, min_side=SIDE)
     alt = "Inputs above what is decoded from the mean of their posterior and from a draw of it, with the mean's error."

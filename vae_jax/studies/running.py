@@ -115,10 +115,9 @@ def _check_noise(study, setting):
 
 def _with_notes(setting):
     """The setting with what is to be said of inputs from picture files, which is printed too."""
-    inputs = setting.inputs
-    notes = inputs.notes + unlike_held_out(setting)
-    print(*notes, sep="\n", flush=True)
-    return dataclasses.replace(setting, inputs=dataclasses.replace(inputs, notes=notes))
+    inputs = dataclasses.replace(setting.inputs, warnings=unlike_held_out(setting))
+    print(*inputs.notes, *inputs.warnings, sep="\n", flush=True)
+    return dataclasses.replace(setting, inputs=inputs)
 
 
 def _with_inputs(study, setting, result):
@@ -135,7 +134,8 @@ def _meta(study, setting, result, made):
         "chapter": study.chapter,
         "command": made.command,
         "inputs": list(setting.inputs.names) if study.inputs else [],
-        "notes": [*(setting.inputs.notes if study.inputs else ()), *result.notes],
+        "input_notes": list(setting.inputs.notes) if study.inputs else [],
+        "notes": [*(setting.inputs.warnings if study.inputs else ()), *result.notes],
         "figures": result.figures,
         "pictures": [
             {"file": _file_name(name, picture), "alt": picture.alt} for name, picture in result.pictures.items()
