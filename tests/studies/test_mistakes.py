@@ -8,7 +8,9 @@ import pytest
 from absl import flags
 from PIL import Image
 
+import vae_jax
 from vae_jax import main
+from vae_jax.studies.shards import write_shards
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +68,9 @@ def mistake(workdir, files, monkeypatch, capsys):
         ("variation", ["--config.study.strength=-1"], ["study.strength", "'-1'", "0 or more"]),
         ("variation", ["--config.study.strength=much"], ["study.strength", "'much'"]),
         ("variation", ["--config.study.count=0"], ["study.count", "0", "1 or more"]),
+        ("variation", ["--config.study.count=1000000"], ["study.count is 1000000", "24,000,000 pictures", "4 GB"]),
+        ("interpolate", ["--config.study.count=9000"], ["study.count is 9000", "81,000,000 pictures"]),
+        ("cycle", ["--config.study.cycles=9000000"], ["study.cycles", "72,000,000 pictures"]),
         ("variation", ["--config.study.seed=-1"], ["study.seed", "-1"]),
         ("variation", ["--config.study.z=median"], ["study.z", "'median'", "mean"]),
         ("variation", ["--config.study.classifier=absent"], ["study.classifier", "'absent'"]),
@@ -122,3 +127,16 @@ def test_a_run_that_was_never_trained_is_told_so(mistake, workdir, tmp_path):
     (tmp_path / "own").mkdir()
     shutil.copy(workdir / "config.json", tmp_path / "own")
     assert "no checkpoint" in mistake("--study=variation", folder=tmp_path / "own")
+
+
+def test_a_classifiers_run_has_no_studies(mistake, classifier, workdir):
+    assert "holds a classifier" in mistake("--study=reconstruct", folder=classifier)
+    said = mistake("--study=compare", f"--config.study.runs={classifier}")
+    assert "study.runs" in said and "holds a classifier" in said
+
+
+def test_samples_of_another_seed_are_not_mixed_with_those_that_are_there(mistake, workdir, tmp_path):
+    own = shutil.copytree(workdir, tmp_path / "own")
+    write_shards(vae_jax.load(own), own / "studies" / "sample_shards", 10, seed=0)
+    said = mistake("--study=sample", "--config.study.count=2000", "--config.study.seed=1", folder=own)
+    assert "sample_shards" in said and "'seed': 0" in said

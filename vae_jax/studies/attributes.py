@@ -63,9 +63,6 @@ def _run(setting: Setting) -> Result:
     names, columns = _chosen(setting)
     known = setting.examples("train", limit=FITTED)
     labels = known.columns["attributes"][:, columns]
-    for name, count in zip(names, labels.sum(axis=0), strict=True):
-        if min(count, len(labels) - count) < LEAST:
-            raise UserError(f"{name} is in {count} of {len(labels)} training examples: too uneven for a direction.")
     examples = as_the_net_takes_them(known, setting.config.data)
     told = {"cond": setting.cond, "examples_cond": known.cond}
     arrays = attributes(setting.model, setting.images, examples=examples, labels=labels, **told)
@@ -86,7 +83,15 @@ def _chosen(setting):
     if not asked:
         even = np.abs(setting.splits["train"].columns["attributes"].mean(axis=0) - 0.5)
         asked = [known[i] for i in np.argsort(even, kind="stable")[:DEFAULT]]
-    return asked, [known.index(name) for name in asked]
+    columns = [known.index(name) for name in asked]
+    labels = setting.splits["train"].columns["attributes"][:FITTED, columns]
+    for name, count in zip(asked, labels.sum(axis=0), strict=True):
+        if min(count, len(labels) - count) < LEAST:
+            raise UserError(
+                f"study.attributes names {name!r}, which {count:,} of {len(labels):,} training examples have: too "
+                f"uneven for a direction, which takes {LEAST} with it and {LEAST} without."
+            )
+    return asked, columns
 
 
 def _success(setting, names, arrays):

@@ -62,6 +62,8 @@ def _others(setting) -> dict[str, Model]:
     models = {}
     for folder in folders:
         model = load_model(folder)
+        if model.config.model.target:
+            raise UserError(f"study.runs names {folder}, which holds a classifier; name runs that decode pictures.")
         if model.shape != setting.model.shape:
             raise UserError(f"study.runs names {folder}, whose examples are {model.shape}, not {setting.model.shape}.")
         if model.config.model.cond and model.config.model.cond != setting.config.model.cond:

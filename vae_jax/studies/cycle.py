@@ -10,7 +10,7 @@ from vae_jax.report import story
 from vae_jax.studies import draws, nets
 from vae_jax.studies.measures import similarity
 from vae_jax.studies.plots import CLASSES, plotted
-from vae_jax.studies.study import Picture, Result, Setting, Study, latent_noise
+from vae_jax.studies.study import Picture, Result, Setting, Study, check_size, latent_noise
 
 SETTLED, TIMES = 1e-4, 3  # squared change per pixel below which a step counts as none, and how many must follow
 COLLAPSED = 0.1  # of the variance across inputs after the first cycle
@@ -162,5 +162,6 @@ STUDY = Study(
     chapter=story.COMES_BACK,
     function=cycle,
     run=_run,
+    check=lambda setting: check_size(setting, setting.options.cycles * len(setting.inputs), field="study.cycles"),
     noise=_noise,
 )

@@ -10,7 +10,7 @@ from vae_jax.inference import Model
 from vae_jax.report import story
 from vae_jax.studies import draws, nets
 from vae_jax.studies.measures import distance, diversity
-from vae_jax.studies.study import Picture, Result, Setting, Study
+from vae_jax.studies.study import Picture, Result, Setting, Study, check_size
 from vae_jax.study_options import numbers
 
 SHOWN, COLUMNS = 4, 8
@@ -77,11 +77,17 @@ def _picture(setting: Setting, arrays: dict[str, np.ndarray]) -> Picture:
     return Picture(pixels, alt)
 
 
+def _check(setting: Setting) -> None:
+    count = len(numbers("study.strength", setting.options.strength)) * setting.options.count
+    check_size(setting, count * len(setting.inputs), field="study.count")
+
+
 STUDY = Study(
     name="input_noise",
     title="Noise on the input",
     chapter=story.COMES_BACK,
     function=input_noise,
     run=_run,
+    check=_check,
     noise=lambda setting: (setting.options.count, len(setting.inputs), *setting.model.shape),
 )

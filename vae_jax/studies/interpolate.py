@@ -7,7 +7,7 @@ from vae_jax.images import grids
 from vae_jax.inference import Model
 from vae_jax.report import story
 from vae_jax.studies import nets
-from vae_jax.studies.study import Picture, Result, Setting, Study
+from vae_jax.studies.study import Picture, Result, Setting, Study, check_size
 
 FRAMES = 24  # of the animation, one way
 SIDE = 160  # pixels of a frame, at least
@@ -105,5 +105,6 @@ STUDY = Study(
     chapter=story.MADE_FROM_IT,
     function=interpolate,
     run=_run,
+    check=lambda setting: check_size(setting, setting.options.count**2, field="study.count"),
     inputs=2,
 )

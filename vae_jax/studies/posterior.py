@@ -9,7 +9,7 @@ from vae_jax.report import story
 from vae_jax.studies import draws, nets
 from vae_jax.studies.measures import diversity
 from vae_jax.studies.plots import heat_map
-from vae_jax.studies.study import Picture, Result, Setting, Study, latent_noise
+from vae_jax.studies.study import Picture, Result, Setting, Study, check_size, latent_noise
 
 SHOWN, DRAWN, SIDE = 8, 4, 96
 
@@ -63,5 +63,6 @@ STUDY = Study(
     chapter=story.COMES_BACK,
     function=posterior,
     run=_run,
+    check=lambda setting: check_size(setting, setting.options.count * len(setting.inputs), field="study.count"),
     noise=latent_noise,
 )

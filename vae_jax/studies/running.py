@@ -39,6 +39,8 @@ def run_studies(asked: Asked, workdir: Path, config: ConfigDict, *, made: Made) 
     can't be made; of "all", those are left out, which is said.
     """
     asked_for = named(asked.studies)
+    if config.model.target:
+        raise UserError(f"{workdir} holds a classifier, of which there are no studies; --mode=eval tells of it.")
     model = load_model(workdir, checkpoint=made.checkpoint)
     setting = open_setting(asked, workdir, model, config, needs_inputs=any(study.inputs for study in asked_for))
     possible = _possible(asked_for, setting, strict=asked.studies != ALL)

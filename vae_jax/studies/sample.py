@@ -1,6 +1,7 @@
 """New pictures: from the prior at several temperatures, and from where the data's latents lie."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -11,11 +12,12 @@ from vae_jax.report import story
 from vae_jax.studies import draws, nets
 from vae_jax.studies.inputs import as_the_net_takes_them
 from vae_jax.studies.nearest import nearest
-from vae_jax.studies.shards import SHARD, write_shards
+from vae_jax.studies.shards import SHARD, check_shards, write_shards
 from vae_jax.studies.study import Picture, Result, Setting, Study
 from vae_jax.study_options import numbers
 
 COLUMNS = 10
+SHARDS = Path("studies", "sample_shards")  # below the run folder
 KEPT = 1000  # samples of each kind in the arrays of the study; more are in the shards
 FITTED = 5000  # training examples that the mixture is fitted to
 
@@ -91,7 +93,7 @@ def _run(setting: Setting) -> Result:
 
 def _write_all(setting):
     """Writes samples of the prior beyond those that the study keeps, and says where."""
-    folder, options = setting.workdir / "studies" / "sample_shards", setting.options
+    folder, options = setting.workdir / SHARDS, setting.options
     write_shards(setting.model, folder, options.count, seed=options.seed, cond=setting.told)
     return f"All {options.count:,} samples of the prior lie in {folder}, {SHARD:,} a file."
 
@@ -109,12 +111,18 @@ def _picture(kinds, found):
     return Picture(pixels, alt)
 
 
+def _check(setting: Setting) -> None:
+    if setting.options.count > KEPT:
+        check_shards(setting.model, setting.workdir / SHARDS, seed=setting.options.seed, cond=setting.told)
+
+
 STUDY = Study(
     name="sample",
     title="Samples, and the training examples nearest to them",
     chapter=story.MADE_FROM_IT,
     function=sample,
     run=_run,
+    check=_check,
     noise=lambda setting: (min(setting.options.count, KEPT), setting.config.model.latent),
     inputs=0,
 )

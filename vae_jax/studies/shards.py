@@ -24,12 +24,8 @@ def write_shards(model: Model, folder: Path, count: int, *, seed: int, cond: Seq
     A shard that is there is kept, so that a greater count goes on where a smaller one ended. UserError where the folder
     holds shards of another step, seed or condition.
     """
-    about = {"step": model.step, "seed": seed, "shard": SHARD, "cond": None if cond is None else list(cond)}
+    about = check_shards(model, folder, seed=seed, cond=cond)
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / ABOUT).exists():
-        found = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        if found != about:
-            raise UserError(f"{folder} holds samples of {found}, not of {about}; move it away to draw these.")
     with written_aside(folder / ABOUT) as aside:
         aside.write_text(json.dumps(about), encoding="utf-8")
     with Progress(count, noun="sample") as progress:
@@ -43,6 +39,16 @@ def write_shards(model: Model, folder: Path, count: int, *, seed: int, cond: Seq
                 with written_aside(path) as aside, open(aside, "wb") as file:
                     np.savez(file, **arrays, **({} if told is None else {"cond": told}))
             progress.update(stop, str(path))
+
+
+def check_shards(model: Model, folder: Path, *, seed: int, cond: Sequence[float] | None = None) -> dict:
+    """What the shards in `folder` are of; UserError where there are others."""
+    about = {"step": model.step, "seed": seed, "shard": SHARD, "cond": None if cond is None else list(cond)}
+    if (folder / ABOUT).exists():
+        found = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        if found != about:
+            raise UserError(f"{folder} holds samples of {found}, not of {about}; move it away to draw these.")
+    return about
 
 
 def _holds(path: Path, count: int) -> bool:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,11 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from vae_jax.data.source import Source
+from vae_jax.errors import UserError
 from vae_jax.inference import Model
 from vae_jax.studies.inputs import Inputs, as_the_net_takes_them, read_split
+
+LARGEST = 4e9  # bytes of the pictures that a study makes and keeps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +105,16 @@ class Study:
     vectors: bool = False  # whether it can be made of a run on vectors
     check: Callable[[Setting], None] = lambda setting: None
     noise: Callable[[Setting], tuple[int, ...] | None] = lambda setting: None
+
+
+def check_size(setting: Setting, decodes: int, *, field: str) -> None:
+    """UserError where `decodes` pictures, which `field` makes so many, would take more memory than LARGEST."""
+    size = decodes * math.prod(setting.model.shape) * np.dtype(np.float32).itemsize
+    if size > LARGEST:
+        raise UserError(
+            f"{field} is {setting.options[field.removeprefix('study.')]}, by which a study would hold {decodes:,} "
+            f"pictures or {size / 1e9:,.1f} GB, more than {LARGEST / 1e9:g} GB; lower it, or name fewer inputs."
+        )
 
 
 def latent_noise(setting: Setting) -> tuple[int, ...]:

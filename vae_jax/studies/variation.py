@@ -11,7 +11,7 @@ from vae_jax.report import story
 from vae_jax.studies import draws, nets
 from vae_jax.studies.classifier import check_classifier, read_judge
 from vae_jax.studies.measures import distance, diversity
-from vae_jax.studies.study import Picture, Result, Setting, Study, latent_noise
+from vae_jax.studies.study import Picture, Result, Setting, Study, check_size, latent_noise
 from vae_jax.study_options import numbers
 
 SHOWN = 4  # inputs
@@ -107,6 +107,12 @@ def _picture(setting: Setting, arrays: dict[str, np.ndarray]) -> Picture:
     )
 
 
+def _check(setting: Setting) -> None:
+    count = len(numbers("study.strength", setting.options.strength)) * setting.options.count
+    check_size(setting, count * len(setting.inputs), field="study.count")
+    check_classifier(setting)
+
+
 STUDY = Study(
     name="variation",
     title="Variations around an input",
@@ -114,5 +120,5 @@ STUDY = Study(
     function=variation,
     run=_run,
     noise=latent_noise,
-    check=check_classifier,
+    check=_check,
 )
