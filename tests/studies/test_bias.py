@@ -1,5 +1,6 @@
 """For whom it works worse: by the user's own labels, and by a distance of features."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -56,7 +57,7 @@ def test_groups_are_compared_by_features_beside_pixels(by_hand, shared):
     model, groups = by_hand(0.5, side=16), (np.arange(60) % 2)[:, None]
     net = open_squeezenet(str(shared / "weights" / "features" / "squeezenet_v1.0.npz"), model.shape)
     arrays = studies.bias(model, images, groups, squeezenet=net)
-    expected = np.asarray(feature_distance(net, images, images / 2))
+    expected = np.asarray(jax.jit(feature_distance)(net, images, images / 2))
     np.testing.assert_allclose(arrays["feature_distance"], expected, rtol=1e-3, atol=1e-5)
     difference = expected[1::2].mean() - expected[::2].mean()
     np.testing.assert_allclose(arrays["feature_distance_difference"], [difference], rtol=1e-3)

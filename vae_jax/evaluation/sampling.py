@@ -1,10 +1,10 @@
 """Samples from the prior, the same for a seed whatever the batch size and the devices."""
 
 import shutil
+from collections.abc import Sequence
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from vae_jax import cluster, rng
 from vae_jax.data.named import Conditions, in_words
@@ -67,12 +67,12 @@ def sample(run: Run, variables: Variables, *, step: int, checkpoint: str) -> Non
     if grids.showable(arrays["samples"].shape[1:]):
         grids.save_png(folder / "samples.png", grids.grid(arrays["samples"], COLUMNS))
     record = run.study_record(step=step, checkpoint=checkpoint, seed=options.seed)
-    write_json(folder / "meta.json", {**record, "count": options.count, "told": _in_words(run.config)})
+    words = told_in_words(run.config.model.cond, options.cond)
+    write_json(folder / "meta.json", {**record, "count": options.count, "told": words})
 
 
-def _in_words(config: ConfigDict) -> str:
-    """What a conditional model was told of its samples; "" for any other."""
-    names = config.model.cond
-    if config.sample.cond:
-        return f"all told {in_words(config.sample.cond, names)}"
+def told_in_words(names: Sequence[str], cond: Sequence[float]) -> str:
+    """What a model of the conditions `names` was told of its samples: `cond`, or () as training had it; "" for none."""
+    if cond:
+        return f"all told {in_words(cond, names)}"
     return f"each told {', '.join(names)} as often as training examples have them" if names else ""

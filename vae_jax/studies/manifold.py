@@ -57,9 +57,8 @@ def _run(setting: Setting) -> Result:
 
 def _told(setting):
     """What all decodes are told: what is asked for, else what most training examples have."""
-    if setting.model.conditions is None:
-        return None
-    return setting.told or setting.model.conditions.most_frequent
+    conditions = setting.model.conditions
+    return setting.told or (conditions and conditions.most_frequent)
 
 
 STUDY = Study(

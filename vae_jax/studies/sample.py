@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from vae_jax.evaluation.figures import figure
+from vae_jax.evaluation.sampling import told_in_words
 from vae_jax.images import grids
 from vae_jax.inference import Model
 from vae_jax.report import story
@@ -87,8 +88,11 @@ def _run(setting: Setting) -> Result:
     held_out = as_the_net_takes_them(setting.examples("test", limit=options.examples), setting.config.data)
     own = nearest(setting, held_out)
     figures["nearest, held out"] = figure(own.distance, f"{label}, held-out examples (no copies)")
-    notes = (_write_all(setting),) if options.count > KEPT else ()
-    return Result(arrays, {"sample": _picture(kinds, found)}, figures, notes)
+    words = told_in_words(setting.config.model.cond, options.cond)
+    notes = [f"The samples were {words}."] if words else []
+    if options.count > KEPT:
+        notes.append(_write_all(setting))
+    return Result(arrays, {"sample": _picture(kinds, found)}, figures, tuple(notes))
 
 
 def _write_all(setting):
