@@ -40,6 +40,7 @@ def mistake(workdir, files, monkeypatch, capsys):
         monkeypatch.chdir(files)
         monkeypatch.setattr(sys, "argv", ["main.py", "--mode=study", f"--workdir={folder}", *arguments])
         flags.FLAGS.unparse_flags()
+        capsys.readouterr()  # what the test itself has said before
         with pytest.raises(SystemExit) as ended:
             main.main()
         said = capsys.readouterr()
@@ -58,6 +59,7 @@ def mistake(workdir, files, monkeypatch, capsys):
         ("", [], ["--study names no study", "variation"]),
         ("variaton", [], ["'variaton'", "did you mean variation?"]),
         ("variation", ["--input=text.jpg"], ["text.jpg", "no JPEG"]),
+        ("variation", ["--input="], ["--input is ''", "names nothing"]),
         ("variation", ["--input=absent.jpg"], ["absent.jpg", "No such file"]),
         ("variation", ["--input=empty"], ["'empty'", "without pictures"]),
         ("variation", ["--input=broken"], ["'broken'", "none is a picture"]),

@@ -70,7 +70,7 @@ def _run(setting: Setting) -> Result:
     rows = {"input": setting.images, "seen": arrays["seen"], **{words: arrays[way] for way, words in WAYS.items()}}
     shown = {name: pictures[:SHOWN] for name, pictures in rows.items()}
     errors = zip(arrays["iterated_inside_mse"], setting.inputs.names, strict=True)
-    captions = [f"MSE {error:.3f}, {name}" for error, name in errors][:SHOWN]
+    captions = [f"{error:.3f}, {name}" for error, name in errors][:SHOWN]
     pixels = grids.named_rows(shown, COLUMNS, captions=captions, min_side=SIDE)
     alt = (
         f"Inputs, what the net sees of them (mask: {setting.options.mask}), filled in by one pass and by "

@@ -60,6 +60,8 @@ def read_inputs(
     with commas between. `splits` opens the run's data, which only the first form needs. With `align` the largest face
     of each picture is framed as CelebA's are; see `align.align_face`.
     """
+    if not spec:
+        raise UserError("--input is '', which names nothing; name pictures, a folder or examples, as test:17,42.")
     examples = EXAMPLES.fullmatch(spec)
     if examples:
         split, numbers = examples.groups()

@@ -48,7 +48,8 @@ def open_setting(asked: Asked, workdir: Path, model: Model, config: ConfigDict, 
     elif asked.input is None and not needs_inputs:
         inputs = None
     else:
-        inputs = read_inputs(asked.input or DEFAULT_INPUT, merged.data, model.shape, open_splits, align=asked.align)
+        spec = DEFAULT_INPUT if asked.input is None else asked.input
+        inputs = read_inputs(spec, merged.data, model.shape, open_splits, align=asked.align)
     if inputs is not None and model.config.model.cond:
         inputs = _with_condition(inputs, merged)
     return Setting(workdir, model, merged, inputs, open_splits, replayed.get("noise"))

@@ -52,10 +52,12 @@ def _run(setting: Setting) -> Result:
     }
     rows = {"input": setting.images, **{words: arrays[way] for way, words in WAYS.items()}}
     errors = zip(arrays["reconstructions_mse"], setting.inputs.names, strict=True)
-    captions = [f"MSE {error:.4f}, {name}" for error, name in errors][:SHOWN]
+    captions = [f"{error:.4f}, {name}" for error, name in errors][:SHOWN]
     shown = {name: pictures[:SHOWN] for name, pictures in rows.items()}
     pixels = grids.named_rows(shown, COLUMNS, captions=captions, min_side=SIDE)
-    alt = "Inputs above what is decoded from the mean of their posterior and from a draw of it, with the mean's error."
+    alt = (
+        "Inputs, what their posterior's mean decodes to and what a draw of it does; below, the former's squared error."
+    )
     return Result(arrays, {"reconstruct": Picture(pixels, alt)}, figures)
 
 
