@@ -1,5 +1,6 @@
 """Attributes as directions of the latent space: added to a picture's latent, and taken from it."""
 
+import difflib
 from collections.abc import Sequence
 
 import numpy as np
@@ -79,7 +80,9 @@ def _chosen(setting):
     asked = [name.strip() for name in setting.options.attributes.split(",") if name.strip()]
     for name in asked:
         if name not in known:
-            raise UserError(f"study.attributes names {name!r}; the data of this run have {', '.join(known)}.")
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the data of this run have {', '.join(known)}."
+            raise UserError(f"study.attributes names {name!r}; {hint}")
     if not asked:
         even = np.abs(setting.splits["train"].columns["attributes"].mean(axis=0) - 0.5)
         asked = [known[i] for i in np.argsort(even, kind="stable")[:DEFAULT]]

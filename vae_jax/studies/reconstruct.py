@@ -56,7 +56,7 @@ def _run(setting: Setting) -> Result:
     shown = {name: pictures[:SHOWN] for name, pictures in rows.items()}
     pixels = grids.named_rows(shown, COLUMNS, captions=captions, min_side=SIDE)
     alt = (
-        "Inputs, what their posterior's mean decodes to and what a draw of it does; below, the former's squared error."
+        "Inputs, what their posterior's mean decodes to, and what a draw does; below, the squared error of the former."
     )
     return Result(arrays, {"reconstruct": Picture(pixels, alt)}, figures)
 

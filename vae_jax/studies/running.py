@@ -55,7 +55,7 @@ def named(names: str | None) -> list[Study]:
     """The studies of `--study`: names with commas between, or "all"."""
     if names == ALL:
         return list(studies.STUDIES.values())
-    known = f"known: {', '.join(studies.STUDIES)}, or {ALL}."
+    known = f"known: {', '.join(studies.STUDIES)}; or {ALL}, by itself."
     if not names:
         raise UserError(f"--study names no study; {known}")
     for name in names.split(","):
