@@ -87,7 +87,7 @@ def _run(setting: Setting) -> Result:
                 "label": f"{label}: {names[g]} less the others",
                 "unit": "",
             }
-    pictures = {"groups": _forest(names, found, order)} if order else {}
+    pictures = {"groups": _forest(names, found, order, people)} if order else {}
     if order:
         within = np.flatnonzero(groups[:, order[0]])
         what = f"The pictures of {names[order[0]]}, the worst of the groups that are judged,"
@@ -143,20 +143,21 @@ def _notes(names, found, order, people, count):
     return tuple(said)
 
 
-def _forest(names, found, order):
+def _forest(names, found, order, people):
     """The difference of each judged group with its interval, the worst above."""
+    counted = ("pictures",) if people is None else ("pictures", "people")
     with plotted(width=9, height=1 + 0.26 * len(order)) as (plot, (ax,)):
         for place, g in enumerate(reversed(order)):
             color = VERMILLION if found.p[g] < SURE else BLUE
             ax.plot([found.low[g], found.high[g]], [place, place], color=color, linewidth=1.6)
             ax.plot(found.difference[g], place, color=color, marker="o" if found.p[g] < SURE else "|", markersize=6)
-        labels = [f"{names[g]} ({found.pictures[g]}, {found.people[g]})" for g in reversed(order)]
+        labels = [f"{names[g]} ({', '.join(str(vars(found)[each][g]) for each in counted)})" for g in reversed(order)]
         ax.set_yticks(range(len(order)), labels, fontsize=9)
         ax.axvline(0, color=GREY, linewidth=1)
         ax.grid(False)
         ax.set(xlabel="squared error per pixel, those within less the others", ylim=(-0.7, len(order) - 0.3))
     alt = (
-        "The difference in squared error of each group (pictures, people within) from the others with its 95% "
+        f"The difference in squared error of each group ({', '.join(counted)} within) from the others with its 95% "
         f"interval; a dot marks a difference with p < {SURE} after Holm's correction."
     )
     return Picture(plot.pixels, alt)
