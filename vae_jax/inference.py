@@ -11,6 +11,7 @@ from vae_jax import distributions
 from vae_jax.checkpoint import Checkpoints
 from vae_jax.compilation import use_compilation_cache
 from vae_jax.config import resolve
+from vae_jax.data.named import Conditions
 from vae_jax.errors import UserError
 from vae_jax.evaluation.held_out import evaluation_variables
 from vae_jax.evaluation.sampling import draw, told
@@ -32,6 +33,11 @@ class Loaded:
     def shape(self) -> tuple[int, ...]:
         """The shape of an example, (H, W, C) or (D,)."""
         return self._steps.shape
+
+    @property
+    def conditions(self) -> Conditions | None:
+        """The conditions of its training examples; None for a model that is told none."""
+        return self._conditions
 
     @property
     def variables(self) -> Variables:
@@ -109,7 +115,7 @@ class Model(Loaded):
         if not 0 <= seed < SEEDS:
             raise UserError(f"seed is {seed}; it must be from 0 to {SEEDS - 1}.")
         batch_size = self.config.eval.batch_size
-        told_each = told(self._conditions, count, seed=seed) if cond is None else self._told(cond, count)
+        told_each = told(self._conditions, np.arange(count), seed=seed) if cond is None else self._told(cond, count)
         found = draw(self._steps, self._variables, count, seed=seed, batch_size=batch_size, cond=told_each)
         return self._pixels(found["samples"])
 

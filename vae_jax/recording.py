@@ -3,6 +3,8 @@
 import contextlib
 import math
 
+import numpy as np
+
 from vae_jax import cluster
 from vae_jax.checkpoint import Checkpoints
 from vae_jax.errors import DivergedError
@@ -61,7 +63,7 @@ class Recorder:
         self.writer.scalars(step, "validation", {name: v for name, v in means.items() if math.isfinite(v)})
         if grids.showable(run.steps.shape) and not run.config.model.target:
             pictures = reconstruction_grid(run, variables, "validation", count=PICTURES)
-            batch_size, cond = run.config.eval.batch_size, told(run.conditions, PICTURES, seed=0)
+            batch_size, cond = run.config.eval.batch_size, told(run.conditions, np.arange(PICTURES), seed=0)
             samples = draw(run.steps, variables, PICTURES, seed=0, batch_size=batch_size, cond=cond)["samples"]
             self.writer.images(step, "reconstructions", grids.comparison(**pictures, columns=COLUMNS))
             self.writer.images(step, "samples", grids.grid(samples, COLUMNS))

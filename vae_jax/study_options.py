@@ -14,13 +14,15 @@ STUDY = {
     "strength": "0.2,0.5,1",  # variation, input_noise: what the noise is multiplied by
     "z": "mean",  # variation, cycle: the latent of an input is its posterior's mean | a sample of it
     "cycles": 20,  # cycle, inpaint: encodings and decodings
+    "cond": (),  # what conditional runs are told of inputs and samples, a number for each of model.cond; (): their own
     "examples": 1000,  # of a split, at most, that a study of a split looks at
     "dimensions": "",  # latent_map: two latent dimensions to draw as they are, as 0,3
     "color": "",  # latent_map: label or an attribute; default: the label, else the most even attribute
     "temperature": "0.7",  # sample: beside 1, what the prior's standard deviation is multiplied by
     "mixture": 10,  # sample: Gaussians fitted to the aggregate posterior
     "attributes": "",  # attributes: names with commas between; default: the five that split most evenly
-    "classifier": "",  # variation, attributes: the run folder of a classifier of attributes
+    "groups": "",  # bias: FILE.csv:COLUMN, whose first column names the pictures; default: the attributes, or classes
+    "classifier": "",  # variation, condition, attributes: the run folder of a classifier
     "runs": "",  # compare: run folders with commas between
     "mask": "lower",  # inpaint: see vae_jax/studies/masks.py
     "split": "test",  # postprocess: what it is measured on; tune on validation

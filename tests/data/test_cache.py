@@ -66,6 +66,12 @@ def test_a_cache_is_read_from_a_pickle_as_from_itself(open_cached, pictures, tmp
     assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
 
 
+def test_examples_are_called_as_their_files(open_cached, collections_of, pictures, tmp_path):
+    expected = {split: [each.name(i) for i in range(len(each))] for split, each in collections_of(pictures).items()}
+    for split, source in open_cached(pictures, tmp_path / "cache").items():
+        assert source.names(np.arange(len(source))) == expected[split]
+
+
 def test_pictures_are_decoded_once_until_they_or_their_fit_change(open_cached, pictures, tmp_path, capfd):
     cache = tmp_path / "cache"
     first = everything(open_cached(pictures, cache)["train"])

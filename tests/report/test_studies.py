@@ -1,5 +1,7 @@
 """The report shows each study in its chapter, in the order that tells the story."""
 
+import base64
+import io
 import json
 import re
 
@@ -7,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from vae_jax.report import story
+from vae_jax.report.embedding import picture_uri
 from vae_jax.report.page import write_report
 
 
@@ -51,3 +54,18 @@ def test_studies_stand_in_their_chapters_in_order(tmp_path):
     assert "A note of &lt;bias&gt;." in html and "Figure of cycle" in html
     assert html.count("data:image/png;base64,") == 5
     assert "What variation shows, in words." in html
+
+
+def test_a_photograph_is_embedded_light_and_a_plot_as_it_is():
+    noise = np.random.default_rng(0).normal(0, 12, (300, 300, 3))
+    photo = np.clip(np.linspace(40, 200, 300)[:, None, None] + noise, 0, 255).astype(np.uint8)
+    plot = np.full((300, 300, 3), 255, np.uint8)
+    plot[100:102], plot[:, 50] = 0, 90
+    for pixels, kind, least in ((photo, "image/webp", 25), (plot, "image/png", 70)):
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, format="PNG")
+        found = picture_uri(file.getvalue())
+        assert found.startswith(f"data:{kind};base64,")
+        shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(found.split(",")[1]))).convert("RGB"))
+        error = np.square(shown.astype(float) - pixels).mean()
+        assert 10 * np.log10(255**2 / max(error, 1e-3)) > least, "dB"

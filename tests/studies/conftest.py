@@ -1,11 +1,14 @@
 """A small trained run on the digits, and a model whose arithmetic can be done by hand."""
 
+import sys
 import types
 
 import numpy as np
 import pytest
+from absl import flags
 
 import vae_jax
+from vae_jax import main
 from vae_jax.config import default_config
 from vae_jax.distributions import Normal
 from vae_jax.run import open_run, write_config
@@ -27,6 +30,44 @@ def workdir(tmp_path_factory):
     return run.workdir
 
 
+def trained(folder, **changes):
+    """A dense net, trained on scikit-learn's digits."""
+    config = default_config()
+    config.model.update(latent=2, variance=0.1)
+    config.optimizer.learning_rate = 3e-3
+    config.train.update(steps=320, eval_every=320, checkpoint_every=320)
+    config.mesh.devices = 1
+    config.update_from_flattened_dict(changes)
+    run = open_run(folder, folder.name, config)
+    write_config(run, "python -m vae_jax.main")
+    train(run)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def told_workdir(tmp_path_factory):
+    """A run that is told which digit it is."""
+    return trained(tmp_path_factory.mktemp("runs") / "told", **{"model.cond": ("label",), "objective.kl": 4.0})
+
+
+@pytest.fixture(scope="session")
+def classifier(tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("runs") / "classifier", **{"model.target": ("label",)})
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Runs the command line."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["main.py", "--mode=study", *map(str, arguments)])
+        flags.FLAGS.unparse_flags()
+        main.main()
+
+    yield run
+    flags.FLAGS.unparse_flags()
+
+
 @pytest.fixture(scope="session")
 def model(workdir):
     return vae_jax.load(workdir)
@@ -38,23 +79,23 @@ def images():
 
 
 class ByHand:
-    """Pictures of 2×2 pixels and as many latents: z = encode(x) is `gain`·x with stddev 0.5, and decode(z) is z."""
+    """Pictures of side² pixels and as many latents: z = encode(x) is `gain`·x with stddev 0.5, and decode(z) is z."""
 
-    shape = (2, 2, 1)
+    conditions = None
 
-    def __init__(self, gain=1.0):
-        self.gain = np.float32(gain)
+    def __init__(self, gain=1.0, side=2):
+        self.gain, self.shape = np.float32(gain), (side, side, 1)
         self.config = types.SimpleNamespace(
-            model=types.SimpleNamespace(latent=4),
+            model=types.SimpleNamespace(latent=side**2),
             data=types.SimpleNamespace(corrupt=types.SimpleNamespace(kind="none")),
         )
 
     def encode(self, images):
-        mean = self.gain * np.asarray(images, np.float32).reshape(len(images), 4)
+        mean = self.gain * np.asarray(images, np.float32).reshape(len(images), -1)
         return Normal(mean, np.full_like(mean, 2 * np.log(0.5)))
 
     def decode(self, z):
-        return z.reshape(-1, 2, 2, 1)
+        return z.reshape(-1, *self.shape)
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ import pytest
 from absl import flags
 from PIL import Image
 
+import vae_jax
 from vae_jax import main
+from vae_jax.studies.shards import write_shards
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +23,9 @@ def files(tmp_path_factory):
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "one.png")
     Image.fromarray(np.zeros((5, 5), np.uint8)).save(folder / "mask5.png")
     Image.fromarray(np.full((8, 8), 255, np.uint8)).save(folder / "all.png")
+    (folder / "labels.csv").write_text("name,age,height\n" + "".join(f"{i},{i % 3},{i}\n" for i in range(1797)))
+    (folder / "others.csv").write_text("name,age\nface.jpg,3\n")
+    (folder / "short.csv").write_text("name,age\n1,3\n2\n")
     np.savez(folder / "noise.npz", noise=np.zeros((3, 1, 2), np.float32))
     np.savez(folder / "other.npz", latents=np.zeros(3))
     return folder
@@ -35,6 +40,7 @@ def mistake(workdir, files, monkeypatch, capsys):
         monkeypatch.chdir(files)
         monkeypatch.setattr(sys, "argv", ["main.py", "--mode=study", f"--workdir={folder}", *arguments])
         flags.FLAGS.unparse_flags()
+        capsys.readouterr()  # what the test itself has said before
         with pytest.raises(SystemExit) as ended:
             main.main()
         said = capsys.readouterr()
@@ -53,6 +59,7 @@ def mistake(workdir, files, monkeypatch, capsys):
         ("", [], ["--study names no study", "variation"]),
         ("variaton", [], ["'variaton'", "did you mean variation?"]),
         ("variation", ["--input=text.jpg"], ["text.jpg", "no JPEG"]),
+        ("variation", ["--input="], ["--input is ''", "names nothing"]),
         ("variation", ["--input=absent.jpg"], ["absent.jpg", "No such file"]),
         ("variation", ["--input=empty"], ["'empty'", "without pictures"]),
         ("variation", ["--input=broken"], ["'broken'", "none is a picture"]),
@@ -63,6 +70,9 @@ def mistake(workdir, files, monkeypatch, capsys):
         ("variation", ["--config.study.strength=-1"], ["study.strength", "'-1'", "0 or more"]),
         ("variation", ["--config.study.strength=much"], ["study.strength", "'much'"]),
         ("variation", ["--config.study.count=0"], ["study.count", "0", "1 or more"]),
+        ("variation", ["--config.study.count=1000000"], ["study.count is 1000000", "24,000,000 pictures", "4 GB"]),
+        ("interpolate", ["--config.study.count=9000"], ["study.count is 9000", "81,000,000 pictures"]),
+        ("cycle", ["--config.study.cycles=9000000"], ["study.cycles", "72,000,000 pictures"]),
         ("variation", ["--config.study.seed=-1"], ["study.seed", "-1"]),
         ("variation", ["--config.study.z=median"], ["study.z", "'median'", "mean"]),
         ("variation", ["--config.study.classifier=absent"], ["study.classifier", "'absent'"]),
@@ -82,6 +92,16 @@ def mistake(workdir, files, monkeypatch, capsys):
         ("latent_map", ["--config.study.dimensions=0,2"], ["study.dimensions", "'0,2'", "0 to 1"]),
         ("latent_map", ["--config.study.color=Smiling"], ["study.color", "'Smiling'", "label"]),
         ("attributes", [], ["attributes", "the data of this run have none"]),
+        ("condition", [], ["condition", "model.cond of this one is ()"]),
+        ("variation", ["--config.study.cond=(1,)"], ["study.cond is (1,)", "told no conditions"]),
+        ("bias", ["--config.study.groups=labels.csv"], ["study.groups", "FILE.csv:COLUMN"]),
+        ("bias", ["--config.study.groups=absent.csv:age"], ["study.groups", "absent.csv", "No such file"]),
+        ("bias", ["--config.study.groups=labels.csv:size"], ["study.groups", "beside the names are age, height"]),
+        ("bias", ["--config.study.groups=labels.csv:height"], ["study.groups", "359 different", "2 to 50"]),
+        ("bias", ["--config.study.groups=others.csv:age"], ["study.groups", "names none of the 359 test examples"]),
+        ("bias", ["--config.study.groups=short.csv:age"], ["study.groups", "line 3 has 1 of 2"]),
+        ("bias", ["--config.study.groups=one.png:age"], ["study.groups", "one.png", "can't be read"]),
+        ("bias", ["--config.eval.features=absent.npz"], ["eval.features", "absent.npz"]),
         ("compare", [], ["compare", "study.runs"]),
         ("compare", ["--config.study.runs=absent"], ["'absent'", "no run"]),
         ("vectors", [], ["vectors", "this run is on pictures"]),
@@ -109,3 +129,16 @@ def test_a_run_that_was_never_trained_is_told_so(mistake, workdir, tmp_path):
     (tmp_path / "own").mkdir()
     shutil.copy(workdir / "config.json", tmp_path / "own")
     assert "no checkpoint" in mistake("--study=variation", folder=tmp_path / "own")
+
+
+def test_a_classifiers_run_has_no_studies(mistake, classifier, workdir):
+    assert "holds a classifier" in mistake("--study=reconstruct", folder=classifier)
+    said = mistake("--study=compare", f"--config.study.runs={classifier}")
+    assert "study.runs" in said and "holds a classifier" in said
+
+
+def test_samples_of_another_seed_are_not_mixed_with_those_that_are_there(mistake, workdir, tmp_path):
+    own = shutil.copytree(workdir, tmp_path / "own")
+    write_shards(vae_jax.load(own), own / "studies" / "sample_shards", 10, seed=0)
+    said = mistake("--study=sample", "--config.study.count=2000", "--config.study.seed=1", folder=own)
+    assert "sample_shards" in said and "'seed': 0" in said

@@ -2,30 +2,14 @@
 
 import json
 import shutil
-import sys
 
 import numpy as np
 import pytest
-from absl import flags
 from markupsafe import escape
 from PIL import Image
 
 import vae_jax
-from vae_jax import main
 from vae_jax.studies import STUDIES
-
-
-@pytest.fixture
-def command(monkeypatch):
-    """Runs the command line."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["main.py", "--mode=study", *map(str, arguments)])
-        flags.FLAGS.unparse_flags()
-        main.main()
-
-    yield run
-    flags.FLAGS.unparse_flags()
 
 
 @pytest.fixture
@@ -43,7 +27,7 @@ def test_all_studies_are_made_and_shown_and_what_can_not_be_is_named(command, ow
     command(f"--workdir={own}", "--study=all", "--config.study.examples=60", "--config.study.count=3")
     said = capsys.readouterr().out
     left_out = {line.split()[0] for line in said.splitlines() if "is left out: " in line}
-    assert left_out == {"attributes", "compare", "postprocess", "vectors"}, "the digits have classes, and no colours"
+    assert left_out == {"attributes", "compare", "condition", "postprocess", "vectors"}, "no colours, and nothing told"
     html = (own / "report" / "index.html").read_text()
     for name in STUDIES.keys() - left_out:
         folder = own / "studies" / name
@@ -140,4 +124,4 @@ def test_pictures_are_fitted_and_what_was_done_is_said(command, own, tmp_path, c
     assert given.shape == (2, 8, 8, 1)
     meta = json.loads((own / "studies" / "reconstruct" / "meta.json").read_text())
     assert meta["inputs"] == ["same.png", "wide.png"]
-    assert any("wide.png: 24×16" in note for note in meta["notes"])
+    assert any("wide.png: 24×16" in note for note in meta["input_notes"])

@@ -32,7 +32,7 @@ class ArrayPictures:
         return len(self._source.images)
 
     def name(self, index: int) -> str:
-        return f"image {index}"
+        return str(index)
 
     def load(self, index: int) -> np.ndarray:
         return np.asarray(self._source.images[index])

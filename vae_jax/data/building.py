@@ -18,7 +18,7 @@ from vae_jax.errors import UserError
 from vae_jax.progress import Progress
 
 PIXELS, INDEX, LEFT_OUT = "pixels", "index.npz", "left_out.txt"  # the files of a cache
-ABOUT = "about"  # the array of the index that holds JSON; the others are columns
+ABOUT, NAMES = "about", "names"  # the arrays of the index that hold JSON and a name a line; the others are columns
 FULL = (errno.ENOSPC, errno.EDQUOT)
 CANNOT_RESERVE = (errno.EOPNOTSUPP, errno.EINVAL)  # on some network file systems
 
@@ -72,7 +72,7 @@ def _write_pixels(file, splits, fit, folder):
     names, collections = list(splits), list(splits.values())
     total = sum(len(pictures) for pictures in collections)
     kept = {name: [] for name in names}  # places in the collection
-    example_ids, left_out, first_of, crc, done = [], [], {}, 0, 0
+    example_ids, named, left_out, first_of, crc, done = [], [], [], {}, 0, 0
     start = time.monotonic()
     with Progress(total, noun="picture") as progress:
         progress.message(f"decoding {total:,} pictures into {folder}")
@@ -87,6 +87,7 @@ def _write_pixels(file, splits, fit, folder):
             crc = zlib.crc32(pixels, crc)
             kept[names[decoded.chunk.collection]].append(decoded.places[good])
             example_ids.append(decoded.example_ids[good])
+            named += [_printable(pictures.name(place)) for place in decoded.places[good].tolist()]
             left_out += [(_printable(pictures.name(place)), _printable(broken[place])) for place in sorted(broken)]
             done += decoded.chunk.stop - decoded.chunk.start
             progress.update(done, f"{done / (time.monotonic() - start):,.0f} pictures/s")
@@ -106,7 +107,8 @@ def _write_pixels(file, splits, fit, folder):
     }
     parts = [rows(pictures.columns, places) for pictures, places in zip(collections, kept.values(), strict=True)]
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return index, columns | {"example_id": np.concatenate(example_ids)}
+    lines = np.frombuffer("\n".join(named).encode(), np.uint8)
+    return index, columns | {"example_id": np.concatenate(example_ids), NAMES: lines}
 
 
 def _repeated(decoded, pictures, first_of):

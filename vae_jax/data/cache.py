@@ -16,14 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from vae_jax.data.building import ABOUT, INDEX, LEFT_OUT, PIXELS, build
+from vae_jax.data.building import ABOUT, INDEX, LEFT_OUT, NAMES, PIXELS, build
 from vae_jax.data.fit import Fit
 from vae_jax.data.source import Features, Pictures, Provenance, Source, Subset, rows
 from vae_jax.disk import cache_folder
 from vae_jax.errors import UserError
 from vae_jax.progress import say
 
-FORMAT = 1  # goes up with any change of what is cached for the same pictures
+FORMAT = 2  # goes up with any change of what is cached for the same pictures
 READ = 2**24  # bytes that are summed at once
 NAMED = 20  # reasons that are given where too many pictures are left out
 NAMED_IN_PASSING = 3  # reasons elsewhere, and pictures for each
@@ -44,7 +44,8 @@ class CachedSource:
         content = io.BytesIO((folder / INDEX).read_bytes())
         with np.load(content) as index:
             self.about = json.loads(index[ABOUT].tobytes())
-            self.columns = {name: index[name] for name in index.files if name != ABOUT}
+            self.columns = {name: index[name] for name in index.files if name not in (ABOUT, NAMES)}
+            self._names = index[NAMES].tobytes()  # as they are: a list of very many names takes far more memory
         shape, dtype = tuple(self.about["shape"]), np.dtype(self.about["dtype"])
         self.features = Features(shape, dtype, tuple(self.about["classes"]), tuple(self.about["attributes"]))
         shape = (self.about["count"], *shape)
@@ -62,6 +63,10 @@ class CachedSource:
 
     def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         return {"image": self._pixels[indices]} | rows(self.columns, indices)
+
+    def names(self, indices: np.ndarray) -> list[str]:
+        every = self._names.decode().split("\n")
+        return [every[index] for index in indices]
 
 
 def cached(splits: Mapping[str, Pictures], fit: Fit, *, cache_dir: str, max_broken: float) -> dict[str, Source]:

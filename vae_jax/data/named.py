@@ -32,6 +32,9 @@ class WithNamed:
     def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         return self._source.read(indices) | rows(self._added, indices)
 
+    def names(self, indices: np.ndarray) -> list[str]:
+        return self._source.names(indices)
+
 
 @dataclasses.dataclass(frozen=True)
 class Conditions:
@@ -48,6 +51,11 @@ class Conditions:
         """The conditions [N, n] that numbers in [0, 1) pick, each as often as in training."""
         ends = np.cumsum(self.counts) / np.sum(self.counts)
         return np.asarray(self.values, np.float32)[np.searchsorted(ends, uniform, side="right")]
+
+    @property
+    def most_frequent(self) -> np.ndarray:
+        """The condition [n] that most training examples have."""
+        return np.asarray(self.values, np.float32)[np.argmax(self.counts)]
 
 
 def conditions_of(source: Source) -> Conditions | None:
@@ -68,10 +76,7 @@ def with_named(splits: dict[str, Source], model: ConfigDict) -> dict[str, Source
         if not names:
             continue
         model[column] = names
-        splits = {
-            split: WithNamed(source, {column: np.stack([_column(source, name) for name in names], axis=1)})
-            for split, source in splits.items()
-        }
+        splits = {split: WithNamed(source, {column: named_columns(source, names)}) for split, source in splits.items()}
     return splits
 
 
@@ -81,6 +86,14 @@ def check_condition(field: str, value: Sequence[float], names: Sequence[str]) ->
     if value and not (names and numbers and len(value) == len(names)):
         told = f"one number for each of {', '.join(names)}" if names else "(), as the model is told no conditions"
         raise UserError(f"{field} is {tuple(value)}; it must be {told}.")
+
+
+def in_words(cond: Sequence[float], names: Sequence[str]) -> str:
+    """A condition [n] for people: "Smiling = 1, Male = 0"; of classes, the one that it is."""
+    held = [name for name, value in zip(names, cond, strict=True) if value]
+    if exclusive(names) and list(cond).count(1) == len(held) == 1:
+        return held[0]
+    return ", ".join(f"{name} = {value:g}" for name, value in zip(names, cond, strict=True))
 
 
 def exclusive(names: Sequence[str]) -> bool:
@@ -98,7 +111,7 @@ def unknown(field: str, value: str, source: Source) -> UserError:
 
 def _expanded(source: Source, names: Sequence[str], field: str) -> tuple[str, ...]:
     features, found = source.features, []
-    classes = [CLASS + name for name in features.classes] if LABEL in source.columns else []
+    classes = _classes(source)
     for name in names:
         if name == LABEL and classes:
             found += classes
@@ -113,6 +126,21 @@ def _expanded(source: Source, names: Sequence[str], field: str) -> tuple[str, ..
     if set(classes) & set(found) and not set(classes) <= set(found):
         raise UserError(f"{field} is {tuple(names)}, which names some classes; 'label' stands for all of them.")
     return tuple(found)
+
+
+def named_columns(source: Source, names: Sequence[str]) -> np.ndarray:
+    """What `source` says of each of `names`, classes as "label=7" and attributes: uint8 [N, n] of 0 and 1."""
+    return np.stack([_column(source, name) for name in names], axis=1)
+
+
+def known_names(source: Source) -> tuple[str, ...]:
+    """The names that `named_columns` knows of."""
+    attributes = source.features.attributes if ATTRIBUTES in source.columns else ()
+    return (*_classes(source), *attributes)
+
+
+def _classes(source: Source) -> list[str]:
+    return [CLASS + name for name in source.features.classes] if LABEL in source.columns else []
 
 
 def _column(source: Source, name: str) -> np.ndarray:

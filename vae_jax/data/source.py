@@ -53,6 +53,10 @@ class Source(Protocol):
         """
         ...
 
+    def names(self, indices: np.ndarray) -> list[str]:
+        """What a user would call the examples at `indices`: the paths of their files, or their numbers in an array."""
+        ...
+
 
 class Pictures(Protocol):
     """A collection of pictures as they lie on disk, of any size: what a cache of decoded ones is built from.
@@ -114,6 +118,9 @@ class ArraySource:
     def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         return {"image": self.images[indices]} | rows(self.columns, indices)
 
+    def names(self, indices: np.ndarray) -> list[str]:
+        return [str(index) for index in indices]
+
 
 class Subset:
     """The examples of `source` at `indices` [N], in that order."""
@@ -132,6 +139,9 @@ class Subset:
 
     def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         return self._source.read(self._indices[indices])
+
+    def names(self, indices: np.ndarray) -> list[str]:
+        return self._source.names(self._indices[indices])
 
 
 class Joined:
@@ -153,6 +163,11 @@ class Joined:
             here = number_of == number
             images[here] = self._sources[number].read(indices[here] - self._starts[number])["image"]
         return {"image": images} | rows(self.columns, indices)
+
+    def names(self, indices: np.ndarray) -> list[str]:
+        number_of = np.searchsorted(self._starts, indices, side="right") - 1
+        places = zip(number_of, indices - self._starts[number_of], strict=True)
+        return [self._sources[number].names([place])[0] for number, place in places]
 
 
 def join(sources: Sequence[Source]) -> Joined:

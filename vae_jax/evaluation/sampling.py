@@ -1,13 +1,13 @@
 """Samples from the prior, the same for a seed whatever the batch size and the devices."""
 
 import shutil
+from collections.abc import Sequence
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from vae_jax import cluster, rng
-from vae_jax.data.named import Conditions
+from vae_jax.data.named import Conditions, in_words
 from vae_jax.images import grids
 from vae_jax.mesh import batch_sharding, local_rows, to_device
 from vae_jax.run import Run, write_json
@@ -41,18 +41,18 @@ def draw(
     }
 
 
-def told(conditions: Conditions | None, count: int, *, seed: int) -> np.ndarray | None:
-    """Conditions of `count` samples [count, n], drawn as often as training examples have them, i by (seed, i) alone."""
+def told(conditions: Conditions | None, numbers: np.ndarray, *, seed: int) -> np.ndarray | None:
+    """Conditions [N, n] of the samples `numbers` [N], as often as in training, that of sample i by (seed, i) alone."""
     if conditions is None:
         return None
-    keys = rng.per_example(rng.stream(seed, "condition"), np.arange(count, dtype=np.uint32))
-    return conditions.at(np.asarray(rng.uniform(keys, (count,))))
+    keys = rng.per_example(rng.stream(seed, "condition"), numbers.astype(np.uint32))
+    return conditions.at(np.asarray(rng.uniform(keys, numbers.shape)))
 
 
 def sample(run: Run, variables: Variables, *, step: int, checkpoint: str) -> None:
     """Draws `sample.count` samples under `sample.seed` and writes studies/sample."""
     options, folder = run.config.sample, run.study("sample")
-    cond = told(run.conditions, options.count, seed=options.seed)
+    cond = told(run.conditions, np.arange(options.count), seed=options.seed)
     if options.cond:
         cond = np.tile(np.float32(options.cond), (options.count, 1))
     batch_size = run.config.eval.batch_size
@@ -67,12 +67,12 @@ def sample(run: Run, variables: Variables, *, step: int, checkpoint: str) -> Non
     if grids.showable(arrays["samples"].shape[1:]):
         grids.save_png(folder / "samples.png", grids.grid(arrays["samples"], COLUMNS))
     record = run.study_record(step=step, checkpoint=checkpoint, seed=options.seed)
-    write_json(folder / "meta.json", {**record, "count": options.count, "told": _in_words(run.config)})
+    words = told_in_words(run.config.model.cond, options.cond)
+    write_json(folder / "meta.json", {**record, "count": options.count, "told": words})
 
 
-def _in_words(config: ConfigDict) -> str:
-    """What a conditional model was told of its samples; "" for any other."""
-    names = config.model.cond
-    if config.sample.cond:
-        return "all told " + ", ".join(f"{n} = {value:g}" for n, value in zip(names, config.sample.cond, strict=True))
+def told_in_words(names: Sequence[str], cond: Sequence[float]) -> str:
+    """What a model of the conditions `names` was told of its samples: `cond`, or () as training had it; "" for none."""
+    if cond:
+        return f"all told {in_words(cond, names)}"
     return f"each told {', '.join(names)} as often as training examples have them" if names else ""

@@ -15,7 +15,8 @@ from vae_jax.errors import UserError
 from vae_jax.images import grids
 from vae_jax.report import figures, story
 from vae_jax.report.data_text import facts, tables
-from vae_jax.report.studies import read_studies, uri
+from vae_jax.report.embedding import picture_uri, uri
+from vae_jax.report.studies import read_studies
 from vae_jax.report.text import config_rows, number, plus_minus
 from vae_jax.writer import read_metrics
 
@@ -135,7 +136,7 @@ def _data(folder):
         "facts": facts(meta),
         "tables": tables(meta),
         "pictures": [
-            {"src": uri("image/png", path.read_bytes()), "alt": alt} for alt, path in pictures.items() if path.exists()
+            {"src": picture_uri(path.read_bytes()), "alt": alt} for alt, path in pictures.items() if path.exists()
         ],
     }
 
@@ -178,7 +179,7 @@ def _png(array, images):
     file = io.BytesIO()
     Image.fromarray(array).save(file, format="PNG", optimize=True)
     return {
-        "src": uri("image/png", file.getvalue()),
+        "src": picture_uri(file.getvalue()),
         "width": array.shape[1],
         "height": array.shape[0],
         "enlarged": min(images.shape[1:3]) < SMALL,

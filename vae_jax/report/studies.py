@@ -1,17 +1,17 @@
 """The studies of a run for its report: what each shows and measured, chapter by chapter."""
 
-import base64
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from vae_jax.report.embedding import picture_uri, uri
 from vae_jax.report.story import CHAPTERS
 
 # The order within a chapter; a study that isn't named comes after these, by its name.
 ORDER = (
     *("reconstruct", "posterior", "input_noise", "cycle"),
     *("latent_map", "latent_stats", "manifold", "traverse"),
-    *("sample", "variation", "interpolate", "attributes", "inpaint"),
+    *("sample", "variation", "condition", "interpolate", "attributes", "inpaint"),
 )
 
 
@@ -22,11 +22,6 @@ def read_studies(folder: Path) -> dict[str, list[dict]]:
     return {chapter: [meta for meta in studies if meta["chapter"] == chapter] for chapter in CHAPTERS}
 
 
-def uri(kind: str, content: bytes) -> str:
-    """The content of a file as a URI, so that the page needs no other file."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
 def _read(path: Path) -> dict:
     meta = json.loads(path.read_text(encoding="utf-8"))
     if "chapter" in meta:
@@ -35,8 +30,9 @@ def _read(path: Path) -> dict:
 
 
 def _picture(folder: Path, picture: Mapping) -> dict:
-    kind = f"image/{Path(picture['file']).suffix[1:]}"
-    return {"src": uri(kind, (folder / picture["file"]).read_bytes()), "alt": picture["alt"]}
+    content = (folder / picture["file"]).read_bytes()
+    src = uri("image/gif", content) if picture["file"].endswith(".gif") else picture_uri(content)
+    return {"src": src, "alt": picture["alt"]}
 
 
 def _place(meta):

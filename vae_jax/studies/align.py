@@ -19,9 +19,14 @@ LONGEST = 1200  # pixels of the longer side that the detector is shown
 
 def check_alignable(data: ConfigDict) -> None:
     """UserError where faces can't be framed as this run's are, or OpenCV is not installed."""
-    if data.source != "celeba" and (data.source, data.name) != ("tfds", "celeb_a"):
+    if not framed_as_celeba(data):
         raise UserError(f"--align=face frames faces as CelebA does, but this run is on data.source={data.source!r}.")
     _detector()
+
+
+def framed_as_celeba(data: ConfigDict) -> bool:
+    """Whether the pictures of a run are aligned faces of CelebA, as they are or cropped."""
+    return data.source == "celeba" or (data.source, data.name) == ("tfds", "celeb_a")
 
 
 def align_face(picture: np.ndarray) -> np.ndarray | None:

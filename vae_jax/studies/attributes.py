@@ -1,5 +1,6 @@
 """Attributes as directions of the latent space: added to a picture's latent, and taken from it."""
 
+import difflib
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,6 +28,8 @@ def attributes(
     *,
     examples: np.ndarray,
     labels: np.ndarray,
+    cond: np.ndarray | None = None,
+    examples_cond: np.ndarray | None = None,
     strength: Sequence[float] = STRENGTHS,
 ) -> dict[str, np.ndarray]:
     """Moves the posterior means of images [B, H, W, C] along the directions of G attributes, in two ways.
@@ -38,7 +41,8 @@ def attributes(
     """
     from sklearn.linear_model import LogisticRegression
 
-    latents, own = nets.encode(model, examples).mean, nets.encode(model, images).mean
+    latents = nets.encode(model, examples, examples_cond).mean
+    own = nets.encode(model, images, cond).mean
     spread = latents.std(axis=0) + 1e-6
     directions = {way: [] for way in WAYS}
     for has in labels.astype(bool).T:
@@ -51,7 +55,8 @@ def attributes(
     for way, each in directions.items():
         along = np.stack(each).astype(np.float32)  # [G, Z]
         moved = own + strengths[:, None, None] * along[:, None, None]  # [G, S, B, Z]
-        arrays |= {f"{way}_direction": along, f"{way}_latents": moved, f"{way}_outputs": nets.decode(model, moved)}
+        outputs = nets.decode(model, moved, cond)
+        arrays |= {f"{way}_direction": along, f"{way}_latents": moved, f"{way}_outputs": outputs}
     return arrays
 
 
@@ -59,11 +64,9 @@ def _run(setting: Setting) -> Result:
     names, columns = _chosen(setting)
     known = setting.examples("train", limit=FITTED)
     labels = known.columns["attributes"][:, columns]
-    for name, count in zip(names, labels.sum(axis=0), strict=True):
-        if min(count, len(labels) - count) < LEAST:
-            raise UserError(f"{name} is in {count} of {len(labels)} training examples: too uneven for a direction.")
     examples = as_the_net_takes_them(known, setting.config.data)
-    arrays = attributes(setting.model, setting.images, examples=examples, labels=labels)
+    told = {"cond": setting.cond, "examples_cond": known.cond}
+    arrays = attributes(setting.model, setting.images, examples=examples, labels=labels, **told)
     figures, notes = _success(setting, names, arrays)
     pictures = {way: _picture(setting, names, arrays, way) for way in WAYS}
     return Result(arrays, pictures, figures, notes)
@@ -77,11 +80,21 @@ def _chosen(setting):
     asked = [name.strip() for name in setting.options.attributes.split(",") if name.strip()]
     for name in asked:
         if name not in known:
-            raise UserError(f"study.attributes names {name!r}; the data of this run have {', '.join(known)}.")
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the data of this run have {', '.join(known)}."
+            raise UserError(f"study.attributes names {name!r}; {hint}")
     if not asked:
         even = np.abs(setting.splits["train"].columns["attributes"].mean(axis=0) - 0.5)
         asked = [known[i] for i in np.argsort(even, kind="stable")[:DEFAULT]]
-    return asked, [known.index(name) for name in asked]
+    columns = [known.index(name) for name in asked]
+    labels = setting.splits["train"].columns["attributes"][:FITTED, columns]
+    for name, count in zip(asked, labels.sum(axis=0), strict=True):
+        if min(count, len(labels) - count) < LEAST:
+            raise UserError(
+                f"study.attributes names {name!r}, which {count:,} of {len(labels):,} training examples have: too "
+                f"uneven for a direction, which takes {LEAST} with it and {LEAST} without."
+            )
+    return asked, columns
 
 
 def _success(setting, names, arrays):

@@ -1,16 +1,17 @@
-"""A trained classifier of attributes as a judge of pictures, who does not judge what it can't tell."""
+"""A trained classifier of attributes or classes as a judge of pictures, who does not judge what it can't tell."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from vae_jax.data.named import known_names, named_columns
 from vae_jax.errors import UserError
+from vae_jax.evaluation.classification import decided, tell
 from vae_jax.inference import load_model
 from vae_jax.studies.study import Setting
 
 CHUNK = 64
-MARGIN = 0.02  # that its accuracy must have above that of the majority class
 
 
 @dataclass(frozen=True)
@@ -20,19 +21,19 @@ class Judge:
     classifier: object  # predict(images [B, H, W, C]) -> probabilities [B, A]; names [A]
     accuracy: np.ndarray  # [A]
     majority: np.ndarray  # [A]: the accuracy of always saying what is more frequent
+    reliable: np.ndarray  # [A] bool: which it can tell, as `evaluation.classification.tell` has it
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self.classifier.names)
 
-    @property
-    def reliable(self) -> np.ndarray:
-        """Which attributes it can tell, bool [A]."""
-        return self.accuracy > self.majority + MARGIN
-
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """The probability of each attribute for images [..., H, W, C] in [0, 1]: [..., A]."""
         return predict(self.classifier, images)
+
+    def verdicts(self, probabilities: np.ndarray) -> np.ndarray:
+        """What probabilities [N, A] come to, bool [N, A]."""
+        return decided(probabilities, names=self.names)
 
 
 def predict(classifier, images: np.ndarray) -> np.ndarray:
@@ -58,12 +59,14 @@ def read_judge(setting: Setting) -> Judge | None:
     if not setting.options.classifier:
         return None
     classifier = read_classifier(setting.options.classifier)
-    examples, known = setting.examples("test", limit=setting.options.examples), setting.splits["test"].features
-    told = predict(classifier, examples.pixels) > 0.5
-    columns = [known.attributes.index(name) for name in classifier.names]
-    true = examples.columns["attributes"][:, columns].astype(bool)
-    share = true.mean(axis=0)
-    return Judge(classifier, (told == true).mean(axis=0), np.maximum(share, 1 - share))
+    examples, names = setting.examples("test", limit=setting.options.examples), tuple(classifier.names)
+    true = named_columns(setting.splits["test"], names)[: len(examples)] > 0
+    usual = named_columns(setting.splits["train"], names).mean(axis=0) > 0.5
+    told = tell(true, decided(predict(classifier, examples.pixels), names=names), usual, names=names)
+    accuracy, majority, reliable = (
+        np.array([target[key] for target in told]) for key in ("accuracy", "majority", "told")
+    )
+    return Judge(classifier, accuracy, majority, reliable)
 
 
 def check_classifier(setting: Setting) -> None:
@@ -71,10 +74,15 @@ def check_classifier(setting: Setting) -> None:
     if not setting.options.classifier:
         return
     classifier = read_classifier(setting.options.classifier)
-    known = setting.splits["test"].features.attributes
+    if classifier.shape != setting.model.shape:
+        raise UserError(
+            f"study.classifier is {setting.options.classifier!r}, which judges examples of {classifier.shape}; this "
+            f"run's are {setting.model.shape}."
+        )
+    known = known_names(setting.splits["test"])
     missing = [name for name in classifier.names if name not in known]
     if missing:
         raise UserError(
             f"study.classifier is {setting.options.classifier!r}, which tells {missing[0]!r}, and the data of this run "
-            f"have no such attribute to try it on (known: {', '.join(known) or 'none'})."
+            f"have no such thing to try it on (known: {', '.join(known) or 'none'})."
         )

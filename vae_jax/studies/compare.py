@@ -17,21 +17,28 @@ from vae_jax.studies.study import Picture, Result, Setting, Study
 SHOWN = 8
 
 
-def compare(model: Model, images: np.ndarray, *, others: Mapping[str, Model], seed: int = 0) -> dict[str, np.ndarray]:
+def compare(
+    model: Model,
+    images: np.ndarray,
+    *,
+    others: Mapping[str, Model],
+    cond: np.ndarray | None = None,
+    seed: int = 0,
+) -> dict[str, np.ndarray]:
     """The images [B, H, W, C] reconstructed by `model` and by the `others`, and as many samples of each under `seed`.
 
-    Arrays, the runs R in order with `model` first: `reconstructions`, `samples` [R, B, ...], `mse`, `psnr` and `ssim`
-    [R, B].
+    Those of them that are conditional are told `cond` [B, n] of the images, and of the samples too. Arrays, the runs R
+    in order with `model` first: `reconstructions`, `samples` [R, B, ...], `mse`, `psnr` and `ssim` [R, B].
     """
-    models = [model, *others.values()]
-    outputs = np.stack([nets.reconstruct(each, images) for each in models])
-    samples = np.stack([each.sample(len(images), seed=seed) for each in models])
+    told = [(each, cond if each.config.model.cond else None) for each in (model, *others.values())]
+    outputs = np.stack([nets.reconstruct(each, images, own) for each, own in told])
+    samples = np.stack([each.sample(len(images), seed=seed, cond=own) for each, own in told])
     return {"reconstructions": outputs, "samples": samples, **similarity(images, outputs)}
 
 
 def _run(setting: Setting) -> Result:
     others = _others(setting)
-    arrays = compare(setting.model, setting.images, others=others, seed=setting.options.seed)
+    arrays = compare(setting.model, setting.images, others=others, cond=setting.cond, seed=setting.options.seed)
     names = [setting.workdir.name, *others]
     figures = {
         f"{metric}_{name}": figure(arrays[metric][r], f"{label}, {name}", unit)
@@ -61,8 +68,15 @@ def _others(setting) -> dict[str, Model]:
     models = {}
     for folder in folders:
         model = load_model(folder)
+        if model.config.model.target:
+            raise UserError(f"study.runs names {folder}, which holds a classifier; name runs that decode pictures.")
         if model.shape != setting.model.shape:
             raise UserError(f"study.runs names {folder}, whose examples are {model.shape}, not {setting.model.shape}.")
+        if model.config.model.cond and model.config.model.cond != setting.config.model.cond:
+            raise UserError(
+                f"study.runs names {folder}, which is told {', '.join(model.config.model.cond)}; this run is told "
+                f"{', '.join(setting.config.model.cond) or 'nothing'}."
+            )
         models[folder.name if folder.name not in (setting.workdir.name, *models) else str(folder)] = model
     return models
 

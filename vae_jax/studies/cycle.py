@@ -10,7 +10,7 @@ from vae_jax.report import story
 from vae_jax.studies import draws, nets
 from vae_jax.studies.measures import similarity
 from vae_jax.studies.plots import CLASSES, plotted
-from vae_jax.studies.study import Picture, Result, Setting, Study, latent_noise
+from vae_jax.studies.study import Picture, Result, Setting, Study, check_size, latent_noise
 
 SETTLED, TIMES = 1e-4, 3  # squared change per pixel below which a step counts as none, and how many must follow
 COLLAPSED = 0.1  # of the variance across inputs after the first cycle
@@ -22,6 +22,7 @@ def cycle(
     model: Model,
     images: np.ndarray,
     *,
+    cond: np.ndarray | None = None,
     cycles: int = 20,
     z: str = "mean",
     seed: int = 0,
@@ -40,9 +41,9 @@ def cycle(
         arrays["noise"] = draws.normal(images, shape, count=cycles, seed=seed, name="cycle", noise=noise)
     current, latents, outputs = images, [], []
     for n in range(cycles):
-        posterior = nets.encode(model, current)
+        posterior = nets.encode(model, current, cond)
         latents.append(posterior.mean + (posterior.stddev * arrays["noise"][n] if z == "sample" else 0))
-        current = nets.decode(model, latents[-1])
+        current = nets.decode(model, latents[-1], cond)
         outputs.append(current)
     arrays |= {"latents": np.stack(latents), "outputs": np.stack(outputs)}
     before = [images, *outputs[:-1]]
@@ -70,6 +71,7 @@ def _run(setting: Setting) -> Result:
     arrays = cycle(
         setting.model,
         setting.images,
+        cond=setting.cond,
         cycles=options.cycles,
         z=options.z,
         seed=options.seed,
@@ -160,5 +162,6 @@ STUDY = Study(
     chapter=story.COMES_BACK,
     function=cycle,
     run=_run,
+    check=lambda setting: check_size(setting, setting.options.cycles * len(setting.inputs), field="study.cycles"),
     noise=_noise,
 )

@@ -1,11 +1,14 @@
 """The noise of a study: each input's comes from its content, so that neither its company nor its place change it."""
 
+from collections.abc import Sequence
+
 import jax
 import numpy as np
 
 from vae_jax import rng
 from vae_jax.data.content import example_ids
 from vae_jax.errors import UserError
+from vae_jax.evaluation.sampling import told
 from vae_jax.images.grids import to_uint8
 from vae_jax.inference import Model
 from vae_jax.validation import SEEDS
@@ -34,6 +37,18 @@ def of_the_prior(model: Model, start: int, stop: int, *, seed: int) -> np.ndarra
     check_count_and_seed(stop - start, seed)
     keys = rng.per_example(rng.stream(seed, "sample"), np.arange(start, stop, dtype=np.uint32))
     return np.asarray(rng.normal(keys, (stop - start, model.config.model.latent)))
+
+
+def conditions(
+    model: Model, start: int, stop: int, *, seed: int, cond: Sequence[float] | None = None
+) -> np.ndarray | None:
+    """What the samples start ... stop − 1 are told [n, ...]: `cond` all of them, else as `Model.sample` draws it.
+
+    None for a model that is told nothing.
+    """
+    if cond is None:
+        return told(model.conditions, np.arange(start, stop), seed=seed)
+    return np.tile(np.float32(cond), (stop - start, 1))
 
 
 def check_count_and_seed(count: int, seed: int) -> None:

@@ -18,7 +18,13 @@ WAYS = {"one_pass": "one pass", "iterated": "iterated"}
 
 
 def inpaint(
-    model: Model, images: np.ndarray, *, mask: str = "lower", cycles: int = 20, seed: int = 0
+    model: Model,
+    images: np.ndarray,
+    *,
+    cond: np.ndarray | None = None,
+    mask: str = "lower",
+    cycles: int = 20,
+    seed: int = 0,
 ) -> dict[str, np.ndarray]:
     """Fills in what `mask` (see `masks.make_mask`) hides of images [B, H, W, C], by z = the posterior's mean.
 
@@ -31,7 +37,7 @@ def inpaint(
     seen = np.where(hidden, _filling(model, images, hidden), images).astype(np.float32)
     arrays, current = {"mask": hidden, "seen": seen}, seen
     for n in range(cycles):
-        decoded = nets.reconstruct(model, current)
+        decoded = nets.reconstruct(model, current, cond)
         current = np.where(hidden, decoded, images)
         if n == 0:
             arrays |= {"one_pass": current, **_errors("one_pass", decoded, images, hidden)}
@@ -55,7 +61,7 @@ def _errors(way, decoded, images, hidden):
 
 
 def _run(setting: Setting) -> Result:
-    arrays = _inpaint(setting, setting.images)
+    arrays = _inpaint(setting, setting.images, setting.cond)
     figures = {
         f"{way}_{where}_mse": figure(arrays[f"{way}_{where}_mse"], f"Squared error per pixel {where} the mask, {words}")
         for where in ("inside", "outside")
@@ -63,7 +69,8 @@ def _run(setting: Setting) -> Result:
     }
     rows = {"input": setting.images, "seen": arrays["seen"], **{words: arrays[way] for way, words in WAYS.items()}}
     shown = {name: pictures[:SHOWN] for name, pictures in rows.items()}
-    captions = [f"MSE {value:.3f}" for value in arrays["iterated_inside_mse"][:SHOWN]]
+    errors = zip(arrays["iterated_inside_mse"], setting.inputs.names, strict=True)
+    captions = [f"{error:.3f}, {name}" for error, name in errors][:SHOWN]
     pixels = grids.named_rows(shown, COLUMNS, captions=captions, min_side=SIDE)
     alt = (
         f"Inputs, what the net sees of them (mask: {setting.options.mask}), filled in by one pass and by "
@@ -83,15 +90,15 @@ def _run(setting: Setting) -> Result:
     return Result(arrays, pictures, figures, notes)
 
 
-def _inpaint(setting, images):
+def _inpaint(setting, images, cond):
     options = setting.options
-    return inpaint(setting.model, images, mask=options.mask, cycles=options.cycles, seed=options.seed)
+    return inpaint(setting.model, images, cond=cond, mask=options.mask, cycles=options.cycles, seed=options.seed)
 
 
 def _classes(setting, split) -> Restored:
     examples = setting.examples(split, limit=setting.options.examples)
     images = as_the_net_takes_them(examples, setting.config.data)
-    filled = _inpaint(setting, images)["iterated"]
+    filled = _inpaint(setting, images, examples.cond)["iterated"]
     return restored_classes(setting, images, filled, examples.columns["label"])
 
 

@@ -10,7 +10,7 @@ from vae_jax.inference import Model
 from vae_jax.report import story
 from vae_jax.studies import draws, nets
 from vae_jax.studies.measures import distance, diversity
-from vae_jax.studies.study import Picture, Result, Setting, Study
+from vae_jax.studies.study import Picture, Result, Setting, Study, check_size
 from vae_jax.study_options import numbers
 
 SHOWN, COLUMNS = 4, 8
@@ -20,6 +20,7 @@ def input_noise(
     model: Model,
     images: np.ndarray,
     *,
+    cond: np.ndarray | None = None,
     strength: float | Sequence[float] = 0.2,
     count: int = 10,
     seed: int = 0,
@@ -31,10 +32,7 @@ def input_noise(
     """
     epsilon = draws.normal(images, images.shape[1:], count=count, seed=seed, name="input noise", noise=noise)
     strengths = np.atleast_1d(np.float32(strength))
-    outputs = []
-    for each in strengths:
-        seen = noisy(images, each * epsilon).reshape(-1, *images.shape[1:])
-        outputs.append(nets.reconstruct(model, seen).reshape(epsilon.shape))
+    outputs = [nets.reconstruct(model, noisy(images, each * epsilon), cond) for each in strengths]
     return {"strength": strengths, "noise": epsilon, "outputs": np.stack(outputs)}
 
 
@@ -50,6 +48,7 @@ def _run(setting: Setting) -> Result:
     arrays = input_noise(
         setting.model,
         setting.images,
+        cond=setting.cond,
         strength=strengths,
         count=options.count,
         seed=options.seed,
@@ -78,11 +77,17 @@ def _picture(setting: Setting, arrays: dict[str, np.ndarray]) -> Picture:
     return Picture(pixels, alt)
 
 
+def _check(setting: Setting) -> None:
+    count = len(numbers("study.strength", setting.options.strength)) * setting.options.count
+    check_size(setting, count * len(setting.inputs), field="study.count")
+
+
 STUDY = Study(
     name="input_noise",
     title="Noise on the input",
     chapter=story.COMES_BACK,
     function=input_noise,
     run=_run,
+    check=_check,
     noise=lambda setting: (setting.options.count, len(setting.inputs), *setting.model.shape),
 )

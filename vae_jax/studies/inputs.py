@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -33,10 +33,22 @@ class Inputs:
     names: tuple[str, ...]  # [B]
     columns: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)  # label [B], ... where known
     notes: tuple[str, ...] = ()  # what was done to them, for people
+    warnings: tuple[str, ...] = ()  # what people must know of them
     foreign: bool = False  # whether they are from picture files and not of the run's data
+    aligned: bool = False  # whether faces were looked for in them
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+    @property
+    def cond(self) -> np.ndarray | None:
+        """What a conditional model is told of them, [B, n] float32; None for any other."""
+        return self.columns["cond"].astype(np.float32) if "cond" in self.columns else None
+
+    def told(self, cond: Sequence[float]) -> "Inputs":
+        """The same inputs, of all of which a conditional model is told `cond` [n]."""
+        everyone = np.tile(np.float32(cond), (len(self), 1))
+        return dataclasses.replace(self, columns={**self.columns, "cond": everyone})
 
 
 def read_inputs(
@@ -48,6 +60,8 @@ def read_inputs(
     with commas between. `splits` opens the run's data, which only the first form needs. With `align` the largest face
     of each picture is framed as CelebA's are; see `align.align_face`.
     """
+    if not spec:
+        raise UserError("--input is '', which names nothing; name pictures, a folder or examples, as test:17,42.")
     examples = EXAMPLES.fullmatch(spec)
     if examples:
         split, numbers = examples.groups()
@@ -150,7 +164,7 @@ class _Fitted:
         fitted, said = zip(*(self._fit(name, picture) for name, picture in pictures), strict=True)
         pixels = np.stack(fitted)
         names = _distinct([name for name, _ in pictures])
-        return Inputs(pixels, example_ids(pixels), names, notes=(*said, *notes), foreign=True)
+        return Inputs(pixels, example_ids(pixels), names, notes=(*said, *notes), foreign=True, aligned=self._align)
 
     def _fit(self, name, picture):
         """The picture as an example, and what was done to it."""

@@ -7,35 +7,45 @@ from vae_jax.images import grids
 from vae_jax.inference import Model
 from vae_jax.report import story
 from vae_jax.studies import nets
-from vae_jax.studies.study import Picture, Result, Setting, Study
+from vae_jax.studies.study import Picture, Result, Setting, Study, check_size
 
 FRAMES = 24  # of the animation, one way
 SIDE = 160  # pixels of a frame, at least
 PARALLEL = 1e-6  # of the sine of the angle, below which an arc is a line
 
 
-def interpolate(model: Model, images: np.ndarray, *, count: int = 10) -> dict[str, np.ndarray]:
+def interpolate(
+    model: Model, images: np.ndarray, *, cond: np.ndarray | None = None, count: int = 10
+) -> dict[str, np.ndarray]:
     """Decodes of `count` steps between the posterior means of the first two images [B, H, W, C], linear and spherical.
 
-    With four images also the grid between them, the first two above, by bilinear weights. Arrays, with T = `count`: `t`
-    [T], `linear_latents`, `spherical_latents` [T, Z], `linear`, `spherical` [T, ...], `grid_latents` [T, T, Z], `grid`
-    [T, T, ...].
+    With four images also the grid between them, the first two above, by bilinear weights. What a conditional model is
+    told goes with the latents, from what it is told of the one image to what it is told of the other. Arrays, with T =
+    `count`: `t` [T], `linear_latents`, `spherical_latents` [T, Z], `linear`, `spherical` [T, ...], `grid_latents` [T,
+    T, Z], `grid` [T, T, ...].
     """
     if len(images) < 2:
         raise UserError(f"interpolate needs two images or more, and there are {len(images)}.")
-    means = nets.encode(model, images[:4]).mean
+    ends = images[:4]
+    told = None if cond is None else np.broadcast_to(cond, (len(images), np.shape(cond)[-1]))[:4]
+    means = nets.encode(model, ends, told).mean
     t = np.linspace(0, 1, count, dtype=np.float32)
-    arrays = {"t": t, "linear_latents": linear(*means[:2], t), "spherical_latents": spherical(*means[:2], t)}
+    latents = {"linear": linear(*means[:2], t), "spherical": spherical(*means[:2], t)}
     if len(means) == 4:
-        above, below = linear(means[0], means[1], t), linear(means[2], means[3], t)
-        arrays["grid_latents"] = np.stack([linear(*ends, t) for ends in zip(above, below, strict=True)], axis=1)
-    decoded = {name.removesuffix("_latents"): nets.decode(model, z) for name, z in arrays.items() if name != "t"}
-    return arrays | decoded
+        latents["grid"] = plane(means, t)
+    decoded = {way: nets.decode(model, z, _between(told, t, grid=z.ndim == 3)) for way, z in latents.items()}
+    return {"t": t, **{f"{way}_latents": z for way, z in latents.items()}, **decoded}
 
 
 def linear(one: np.ndarray, other: np.ndarray, t: np.ndarray) -> np.ndarray:
     """(1 − t)·one + t·other for latents [Z] and t [T]: [T, Z]."""
     return (1 - t[:, None]) * one + t[:, None] * other
+
+
+def plane(corners: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """Bilinear weights of four latents [4, Z], the first two above, for t [T] along either side: [T, T, Z]."""
+    above, below = linear(*corners[:2], t), linear(*corners[2:], t)
+    return np.stack([linear(*ends, t) for ends in zip(above, below, strict=True)], axis=1)
 
 
 def spherical(one: np.ndarray, other: np.ndarray, t: np.ndarray) -> np.ndarray:
@@ -48,9 +58,16 @@ def spherical(one: np.ndarray, other: np.ndarray, t: np.ndarray) -> np.ndarray:
     return (np.sin((1 - t) * angle) * one + np.sin(t * angle) * other) / np.sin(angle)
 
 
+def _between(told, t, *, grid):
+    """What is told along the way, [T, n], or on the plane, [T, T, n]; None where nothing is."""
+    if told is None:
+        return None
+    return plane(told, t) if grid else linear(*told[:2], t)
+
+
 def _run(setting: Setting) -> Result:
     images, names = setting.images, setting.inputs.names
-    arrays = interpolate(setting.model, images, count=setting.options.count)
+    arrays = interpolate(setting.model, images, cond=setting.cond, count=setting.options.count)
     ends = [images[:1], images[1:2]]
     rows = {way: np.concatenate([ends[0], arrays[way], ends[1]]) for way in ("linear", "spherical")}
     captions = [names[0], *(f"t = {t:.2f}" for t in arrays["t"]), names[1]]
@@ -72,7 +89,8 @@ def _grid(arrays, names):
 
 def _animation(setting, alt):
     """There and back, linear beside spherical."""
-    arrays = interpolate(setting.model, setting.images[:2], count=FRAMES)
+    told = None if setting.cond is None else setting.cond[:2]
+    arrays = interpolate(setting.model, setting.images[:2], cond=told, count=FRAMES)
     there = np.stack([arrays["linear"], arrays["spherical"]], axis=1)  # [T, 2, ...]
     frames = [
         grids.grid(pair, 2, captions=[f"linear, t = {t:.2f}", f"spherical, t = {t:.2f}"], min_side=SIDE)
@@ -87,5 +105,6 @@ STUDY = Study(
     chapter=story.MADE_FROM_IT,
     function=interpolate,
     run=_run,
+    check=lambda setting: check_size(setting, setting.options.count**2, field="study.count"),
     inputs=2,
 )

@@ -22,7 +22,12 @@ BESIDE = {"boxstyle": "round", "facecolor": "white", "alpha": 0.7}  # of a class
 
 
 def latent_map(
-    model: Model, images: np.ndarray, *, dimensions: tuple[int, int] | None = None, seed: int = 0
+    model: Model,
+    images: np.ndarray,
+    *,
+    cond: np.ndarray | None = None,
+    dimensions: tuple[int, int] | None = None,
+    seed: int = 0,
 ) -> dict[str, np.ndarray]:
     """Posterior means of images [N, H, W, C] in two dimensions.
 
@@ -32,7 +37,7 @@ def latent_map(
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
-    latents = nets.encode(model, images).mean
+    latents = nets.encode(model, images, cond).mean
     arrays = {"latents": latents}
     if latents.shape[1] > 2:
         arrays["pca"] = PCA(2, random_state=seed).fit_transform(latents)
@@ -48,7 +53,7 @@ def _run(setting: Setting) -> Result:
     dimensions = _dimensions(setting)
     examples = setting.examples("test", limit=options.examples)
     images = as_the_net_takes_them(examples, setting.config.data)
-    arrays = latent_map(setting.model, images, dimensions=dimensions, seed=options.seed)
+    arrays = latent_map(setting.model, images, cond=examples.cond, dimensions=dimensions, seed=options.seed)
     titles = {"pca": "PCA", "tsne": "t-SNE"}
     if dimensions:
         titles["chosen"] = "z{} against z{}".format(*dimensions)

@@ -20,7 +20,7 @@ REACH = 4.5  # of a histogram, to either side
 
 
 def latent_stats(
-    model: Model, images: np.ndarray, *, seed: int = 0, noise: np.ndarray | None = None
+    model: Model, images: np.ndarray, *, cond: np.ndarray | None = None, seed: int = 0, noise: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
     """The aggregate posterior of images [N, H, W, C]: one draw of q(z|x) for each, and its moments.
 
@@ -28,7 +28,7 @@ def latent_stats(
     `aggregate_covariance` [Z, Z] (exact, E[Var] + Var[E]), `kl` [Z] nats, `active` [Z] (variance of the mean above
     0.01: Burda et al., 2016) and `correlation` [Z, Z] of the means.
     """
-    q = nets.encode(model, images)
+    q = nets.encode(model, images, cond)
     epsilon = draws.normal(images, q.mean.shape[1:], count=1, seed=seed, name="latent stats", noise=noise)
     covariance = np.atleast_2d(np.cov(q.mean, rowvar=False))  # [Z, Z]
     stddev = np.sqrt(np.maximum(np.diag(covariance), 1e-12))
@@ -49,7 +49,7 @@ def _run(setting: Setting) -> Result:
     options = setting.options
     examples = _examples(setting)
     images = as_the_net_takes_them(examples, setting.config.data)
-    arrays = latent_stats(setting.model, images, seed=options.seed, noise=setting.noise)
+    arrays = latent_stats(setting.model, images, cond=examples.cond, seed=options.seed, noise=setting.noise)
     order = np.argsort(-arrays["kl"], kind="stable")
     pixels = grids.stacked(_histograms(arrays, order[:SHOWN]), _overview(arrays, order))
     away = np.abs(arrays["aggregate_mean"])

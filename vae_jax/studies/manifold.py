@@ -1,8 +1,11 @@
 """The whole latent line or plane, decoded at evenly spaced quantiles of the prior."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jax.scipy.stats import norm
 
+from vae_jax.data.named import in_words
 from vae_jax.errors import UserError
 from vae_jax.images import grids
 from vae_jax.inference import Model
@@ -14,10 +17,11 @@ SIDE = 20  # decodes along a dimension
 PIXELS = 40  # of a shown decode, at least
 
 
-def manifold(model: Model, *, side: int = SIDE) -> dict[str, np.ndarray]:
+def manifold(model: Model, *, told: Sequence[float] | None = None, side: int = SIDE) -> dict[str, np.ndarray]:
     """Decodes of a net with one or two latents at the quantiles (i + ½)/side of N(0, 1) (Kingma & Welling, 2014).
 
     Arrays: `values` [side], `latents` [side, Z] or [side, side, Z] (rows: the second dimension, from above), `outputs`.
+    A conditional model is told `told` [n].
     """
     _check_latent(model)
     values = np.asarray(norm.ppf((np.arange(side, dtype=np.float32) + 0.5) / side))
@@ -25,7 +29,7 @@ def manifold(model: Model, *, side: int = SIDE) -> dict[str, np.ndarray]:
         latents = values[:, None]
     else:
         latents = np.stack(np.meshgrid(values, values[::-1]), axis=-1)  # [side, side, 2]
-    return {"values": values, "latents": latents, "outputs": nets.decode(model, latents)}
+    return {"values": values, "latents": latents, "outputs": nets.decode(model, latents, told)}
 
 
 def _check_latent(model):
@@ -37,7 +41,8 @@ def _check_latent(model):
 
 
 def _run(setting: Setting) -> Result:
-    arrays = manifold(setting.model)
+    told = _told(setting)
+    arrays = manifold(setting.model, told=told)
     captions = [f"{value:.1f}" for value in arrays["values"]]
     if arrays["outputs"].ndim == 4:
         rows = {"z0": arrays["outputs"]}
@@ -46,7 +51,14 @@ def _run(setting: Setting) -> Result:
         rows = {f"z1 = {value:.2f}": row for value, row in zip(values, arrays["outputs"], strict=True)}
     pixels = grids.named_rows(rows, SIDE, captions=captions, min_side=PIXELS, gap=0)
     alt = f"Decodes at {SIDE} quantiles of the prior along each latent dimension: z0 to the right, z1 upwards."
-    return Result(arrays, {"manifold": Picture(pixels, alt)})
+    notes = () if told is None else (f"All of them are told {in_words(told, setting.config.model.cond)}.",)
+    return Result(arrays, {"manifold": Picture(pixels, alt)}, notes=notes)
+
+
+def _told(setting):
+    """What all decodes are told: what is asked for, else what most training examples have."""
+    conditions = setting.model.conditions
+    return setting.told or (conditions and conditions.most_frequent)
 
 
 STUDY = Study(

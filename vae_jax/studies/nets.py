@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from vae_jax.distributions import Normal, kl
+from vae_jax.errors import UserError
 from vae_jax.inference import Model
 
 CHUNK = 64
@@ -12,35 +13,53 @@ CHUNK = 64
 
 @dataclasses.dataclass(frozen=True)
 class Encoded:
-    """The posteriors of B inputs."""
+    """The posteriors of inputs."""
 
-    mean: np.ndarray  # [B, Z]
-    stddev: np.ndarray  # [B, Z]
-    kl: np.ndarray  # [B, Z], from the prior N(0, 1), nats
+    mean: np.ndarray  # [..., Z]
+    stddev: np.ndarray  # [..., Z]
+    kl: np.ndarray  # [..., Z], from the prior N(0, 1), nats
 
 
-def encode(model: Model, images: np.ndarray) -> Encoded:
-    """q(z|x) of images [B, ...]."""
+def encode(model: Model, images: np.ndarray, cond: np.ndarray | None = None) -> Encoded:
+    """q(z|x) of images [..., H, W, C]: arrays [..., Z].
+
+    A conditional model is told `cond` [..., n], whose dimensions but the last are broadcast to those of the images.
+    """
     zeros = np.zeros(model.config.model.latent, np.float32)
-    posteriors = [model.encode(chunk) for chunk in _chunks(images)]
+    lead = images.shape[: images.ndim - len(model.shape)]
+    flat = images.reshape(-1, *model.shape)
+    posteriors = [model.encode(*chunk) for chunk in _chunks(flat, *_told(cond, lead))]
     parts = [(q.mean, q.stddev, kl(q, Normal(zeros, zeros))) for q in posteriors]
-    return Encoded(*(np.concatenate(part)[: len(images)] for part in zip(*parts, strict=True)))
+    whole = [np.concatenate(part)[: len(flat)] for part in zip(*parts, strict=True)]
+    return Encoded(*(part.reshape(*lead, -1) for part in whole))
 
 
-def decode(model: Model, z: np.ndarray) -> np.ndarray:
-    """The mean of p(x|z) for latents [..., Z]: [..., H, W, C], in [0, 1] for images."""
+def decode(model: Model, z: np.ndarray, cond: np.ndarray | None = None) -> np.ndarray:
+    """The mean of p(x|z) for latents [..., Z], told `cond` as in `encode`: [..., H, W, C], in [0, 1] for images."""
     flat = z.reshape(-1, z.shape[-1])
-    pixels = np.concatenate([model.decode(chunk) for chunk in _chunks(flat)])[: len(flat)]
+    chunks = _chunks(flat, *_told(cond, z.shape[:-1]))
+    pixels = np.concatenate([model.decode(*chunk) for chunk in chunks])[: len(flat)]
     return pixels.reshape(*z.shape[:-1], *pixels.shape[1:])
 
 
-def reconstruct(model: Model, images: np.ndarray) -> np.ndarray:
-    """The mean of p(x|z) at the posterior's mean, shaped as the images [B, ...]."""
-    return decode(model, encode(model, images).mean)
+def reconstruct(model: Model, images: np.ndarray, cond: np.ndarray | None = None) -> np.ndarray:
+    """The mean of p(x|z) at the posterior's mean, shaped as the images [..., H, W, C]."""
+    return decode(model, encode(model, images, cond).mean, cond)
 
 
-def _chunks(values):
-    """The values [N, ...] in pieces [CHUNK, ...], the last filled up with zeros."""
-    for start in range(0, len(values), CHUNK):
-        chunk = values[start : start + CHUNK]
-        yield np.concatenate([chunk, np.zeros((CHUNK - len(chunk), *chunk.shape[1:]), chunk.dtype)])
+def _told(cond, lead):
+    """What each of the values whose shape begins with `lead` is told, as one array [N, n] in a tuple; else ()."""
+    if cond is None:
+        return ()
+    try:
+        each = np.broadcast_to(cond, (*lead, np.shape(cond)[-1]))
+    except ValueError as error:
+        raise UserError(f"cond has the shape {np.shape(cond)}; it must have a row for each of {lead}.") from error
+    return (each.reshape(-1, each.shape[-1]),)
+
+
+def _chunks(*arrays):
+    """The arrays [N, ...] in pieces [CHUNK, ...] of each, the last filled up with zeros."""
+    for start in range(0, len(arrays[0]), CHUNK):
+        pieces = [values[start : start + CHUNK] for values in arrays]
+        yield [np.concatenate([each, np.zeros((CHUNK - len(each), *each.shape[1:]), each.dtype)]) for each in pieces]

@@ -8,6 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from vae_jax.config import differences
+from vae_jax.data.named import check_condition
 from vae_jax.errors import UserError
 from vae_jax.inference import Model
 from vae_jax.run import open_data
@@ -36,17 +37,36 @@ def open_setting(asked: Asked, workdir: Path, model: Model, config: ConfigDict, 
     changed = differences(config, model.config)
     if changed:
         raise UserError(f"A study is of the run as it is, but the command changes {'; '.join(changed)}.")
+    check_condition("study.cond", config.study.cond, model.config.model.cond)
     merged = model.config.copy_and_resolve_references()
     merged.update(study=config.study, data=config.data)
+    merged.eval.features = config.eval.features
     open_splits = functools.cache(lambda: open_data(merged))
     replayed = _read_noise(asked.noise)
     if asked.input is None and "inputs" in replayed:
-        inputs = _same_inputs(asked.noise, replayed["inputs"], model.shape)
+        inputs = _same_inputs(asked.noise, replayed, model.shape)
     elif asked.input is None and not needs_inputs:
         inputs = None
     else:
-        inputs = read_inputs(asked.input or DEFAULT_INPUT, merged.data, model.shape, open_splits, align=asked.align)
+        spec = DEFAULT_INPUT if asked.input is None else asked.input
+        inputs = read_inputs(spec, merged.data, model.shape, open_splits, align=asked.align)
+    if inputs is not None and model.config.model.cond:
+        inputs = _with_condition(inputs, merged)
     return Setting(workdir, model, merged, inputs, open_splits, replayed.get("noise"))
+
+
+def _with_condition(inputs: Inputs, config: ConfigDict) -> Inputs:
+    """The inputs with what a conditional model is told of them: `study.cond`, else what is known of each."""
+    names = config.model.cond
+    if config.study.cond:
+        return inputs.told(config.study.cond)
+    if inputs.cond is None:
+        example = ",".join("1" if number == 0 else "0" for number in range(len(names)))
+        raise UserError(
+            f"The run is told {', '.join(names)} of each picture, and of these inputs nobody knows it; say it with "
+            f'--config.study.cond="({example}{"," * (len(names) == 1)})", one number for each.'
+        )
+    return inputs
 
 
 def _read_noise(path: str | None) -> dict[str, np.ndarray]:
@@ -55,7 +75,7 @@ def _read_noise(path: str | None) -> dict[str, np.ndarray]:
         return {}
     try:
         with np.load(path) as arrays:
-            found = {name: arrays[name] for name in ("noise", "inputs") if name in arrays}
+            found = {name: arrays[name] for name in ("noise", "inputs", "inputs_cond") if name in arrays}
     except Exception as error:  # numpy and zipfile raise errors of every kind of a file that is none of theirs
         raise UserError(f"--noise is {path!r}, which can't be read as the arrays.npz of a study ({error}).") from error
     if "noise" not in found:
@@ -63,7 +83,11 @@ def _read_noise(path: str | None) -> dict[str, np.ndarray]:
     return found
 
 
-def _same_inputs(path: str, images: np.ndarray, shape: tuple[int, ...]) -> Inputs:
+def _same_inputs(path: str, replayed: dict[str, np.ndarray], shape: tuple[int, ...]) -> Inputs:
+    images = replayed["inputs"]
     if images.shape[1:] != shape:
         raise UserError(f"--noise is {path!r}, whose inputs are {images.shape[1:]}; this run is on {shape}.")
-    return Inputs(images, None, tuple(f"input {i}" for i in range(len(images))), notes=(f"The inputs of {path}.",))
+    names, known = tuple(f"input {i}" for i in range(len(images))), {}
+    if "inputs_cond" in replayed:
+        known["cond"] = replayed["inputs_cond"]
+    return Inputs(images, None, names, known, notes=(f"The inputs of {path}.",))

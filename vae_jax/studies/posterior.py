@@ -9,28 +9,35 @@ from vae_jax.report import story
 from vae_jax.studies import draws, nets
 from vae_jax.studies.measures import diversity
 from vae_jax.studies.plots import heat_map
-from vae_jax.studies.study import Picture, Result, Setting, Study, latent_noise
+from vae_jax.studies.study import Picture, Result, Setting, Study, check_size, latent_noise
 
 SHOWN, DRAWN, SIDE = 8, 4, 96
 
 
 def posterior(
-    model: Model, images: np.ndarray, *, count: int = 10, seed: int = 0, noise: np.ndarray | None = None
+    model: Model,
+    images: np.ndarray,
+    *,
+    cond: np.ndarray | None = None,
+    count: int = 10,
+    seed: int = 0,
+    noise: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Decodes of K = `count` draws z ~ q(z|x) for images [B, H, W, C].
 
     Arrays: `noise` and `latents` [K, B, Z], `outputs` [K, B, ...], `pixel_stddev` [B, ...] over the draws.
     """
-    q = nets.encode(model, images)
+    q = nets.encode(model, images, cond)
     epsilon = draws.normal(images, q.mean.shape[1:], count=count, seed=seed, name="posterior", noise=noise)
     latents = q.mean + q.stddev * epsilon
-    outputs = nets.decode(model, latents)
+    outputs = nets.decode(model, latents, cond)
     return {"noise": epsilon, "latents": latents, "outputs": outputs, "pixel_stddev": outputs.std(axis=0)}
 
 
 def _run(setting: Setting) -> Result:
     options = setting.options
-    arrays = posterior(setting.model, setting.images, count=options.count, seed=options.seed, noise=setting.noise)
+    drawn = {"count": options.count, "seed": options.seed, "noise": setting.noise}
+    arrays = posterior(setting.model, setting.images, cond=setting.cond, **drawn)
     stddev = arrays["pixel_stddev"][:SHOWN].mean(axis=-1)  # [B, H, W], over the channels
     highest = float(stddev.max())
     rows = {"input": setting.images[:SHOWN]}
@@ -56,5 +63,6 @@ STUDY = Study(
     chapter=story.COMES_BACK,
     function=posterior,
     run=_run,
+    check=lambda setting: check_size(setting, setting.options.count * len(setting.inputs), field="study.count"),
     noise=latent_noise,
 )

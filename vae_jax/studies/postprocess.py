@@ -23,24 +23,26 @@ SHOWN = 8
 METRICS = {"mse": ("Mean squared error per pixel", ""), "psnr": ("PSNR", "dB"), "ssim": ("SSIM", "")}
 
 
-def postprocess(model: Model, images: np.ndarray, *, options: Mapping | None = None) -> dict[str, np.ndarray]:
+def postprocess(
+    model: Model, images: np.ndarray, *, cond: np.ndarray | None = None, options: Mapping | None = None
+) -> dict[str, np.ndarray]:
     """Reconstructions of the images [B, H, W, C], and what each stage makes of them.
 
     `options` are the fields of study.postprocess, by default the config's own. Arrays: `reconstructions` [B, ...] and
     `outputs` [S, B, ...], after each of the S stages.
     """
     options = options or default_config().study.postprocess
-    reconstructions = nets.reconstruct(model, images)
+    reconstructions = nets.reconstruct(model, images, cond)
     outputs = chain(reconstructions, stage_names(options["stages"]), options)
     return {"reconstructions": reconstructions, "outputs": np.stack([np.asarray(output) for output in outputs])}
 
 
 def _run(setting: Setting) -> Result:
     options, split = setting.options.postprocess, setting.options.split
-    arrays = postprocess(setting.model, setting.images, options=options)
+    arrays = postprocess(setting.model, setting.images, cond=setting.cond, options=options)
     held_out = setting.examples(split, limit=MEASURED)
     originals = as_the_net_takes_them(held_out, setting.config.data)
-    made = postprocess(setting.model, originals, options=options)
+    made = postprocess(setting.model, originals, cond=held_out.cond, options=options)
     names, figures = ["decoded", *stage_names(options.stages)], {}
     measure = jax.jit(image_metrics)
     for number, (name, output) in enumerate(zip(names, [made["reconstructions"], *made["outputs"]], strict=True)):
@@ -56,9 +58,8 @@ def _picture(setting: Setting, arrays: dict[str, np.ndarray], names: list[str]) 
     pictures = [setting.images, arrays["reconstructions"], *arrays["outputs"]]
     rows = {name: row[:SHOWN] for name, row in zip(["original", *names], pictures, strict=True)}
     stages = ", ".join(names[1:])
-    return Picture(
-        grids.named_rows(rows, SHOWN), f"Originals, what is decoded of them, and that after each stage: {stages}."
-    )
+    pixels = grids.named_rows(rows, SHOWN, captions=setting.inputs.names[:SHOWN], min_side=96)
+    return Picture(pixels, f"Originals, what is decoded of them, and that after each stage: {stages}.")
 
 
 def _check(setting: Setting) -> None:

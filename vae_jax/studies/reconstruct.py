@@ -15,21 +15,26 @@ WAYS = {"reconstructions": "z = mean", "stochastic": "z sampled"}
 
 
 def reconstruct(
-    model: Model, images: np.ndarray, *, seed: int = 0, noise: np.ndarray | None = None
+    model: Model,
+    images: np.ndarray,
+    *,
+    cond: np.ndarray | None = None,
+    seed: int = 0,
+    noise: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """The images [B, H, W, C] encoded and decoded by the posterior's mean, and by one draw z = mean + stddev·ε.
 
     Arrays: `noise` [1, B, Z], `latent_mean`, `latent_stddev` [B, Z], `reconstructions` and `stochastic` [B, ...], and
     of each "mse", "psnr" and "ssim" [B] as `reconstructions_mse` and so on.
     """
-    posterior = nets.encode(model, images)
+    posterior = nets.encode(model, images, cond)
     epsilon = draws.normal(images, posterior.mean.shape[1:], count=1, seed=seed, name="reconstruct", noise=noise)
     arrays = {
         "noise": epsilon,
         "latent_mean": posterior.mean,
         "latent_stddev": posterior.stddev,
-        "reconstructions": nets.decode(model, posterior.mean),
-        "stochastic": nets.decode(model, posterior.mean + posterior.stddev * epsilon[0]),
+        "reconstructions": nets.decode(model, posterior.mean, cond),
+        "stochastic": nets.decode(model, posterior.mean + posterior.stddev * epsilon[0], cond),
     }
     for way in WAYS:
         arrays |= {f"{way}_{name}": values for name, values in similarity(images, arrays[way]).items()}
@@ -37,7 +42,8 @@ def reconstruct(
 
 
 def _run(setting: Setting) -> Result:
-    arrays = reconstruct(setting.model, setting.images, seed=setting.options.seed, noise=setting.noise)
+    drawn = {"seed": setting.options.seed, "noise": setting.noise}
+    arrays = reconstruct(setting.model, setting.images, cond=setting.cond, **drawn)
     figures = {
         f"{way}_{name}": figure(arrays[f"{way}_{name}"], f"{label}, {words}", unit)
         for name, (label, unit) in LABELS.items()
@@ -45,10 +51,13 @@ def _run(setting: Setting) -> Result:
         if f"{way}_{name}" in arrays
     }
     rows = {"input": setting.images, **{words: arrays[way] for way, words in WAYS.items()}}
-    captions = [f"MSE {value:.4f}" for value in arrays["reconstructions_mse"][:SHOWN]]
+    errors = zip(arrays["reconstructions_mse"], setting.inputs.names, strict=True)
+    captions = [f"{error:.4f}, {name}" for error, name in errors][:SHOWN]
     shown = {name: pictures[:SHOWN] for name, pictures in rows.items()}
     pixels = grids.named_rows(shown, COLUMNS, captions=captions, min_side=SIDE)
-    alt = "Inputs above what is decoded from the mean of their posterior and from a draw of it, with the mean's error."
+    alt = (
+        "Inputs, what their posterior's mean decodes to, and what a draw does; below, the squared error of the former."
+    )
     return Result(arrays, {"reconstruct": Picture(pixels, alt)}, figures)
 
 

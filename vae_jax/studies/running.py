@@ -39,6 +39,8 @@ def run_studies(asked: Asked, workdir: Path, config: ConfigDict, *, made: Made) 
     can't be made; of "all", those are left out, which is said.
     """
     asked_for = named(asked.studies)
+    if config.model.target:
+        raise UserError(f"{workdir} holds a classifier, of which there are no studies; --mode=eval tells of it.")
     model = load_model(workdir, checkpoint=made.checkpoint)
     setting = open_setting(asked, workdir, model, config, needs_inputs=any(study.inputs for study in asked_for))
     possible = _possible(asked_for, setting, strict=asked.studies != ALL)
@@ -53,7 +55,7 @@ def named(names: str | None) -> list[Study]:
     """The studies of `--study`: names with commas between, or "all"."""
     if names == ALL:
         return list(studies.STUDIES.values())
-    known = f"known: {', '.join(studies.STUDIES)}, or {ALL}."
+    known = f"known: {', '.join(studies.STUDIES)}; or {ALL}, by itself."
     if not names:
         raise UserError(f"--study names no study; {known}")
     for name in names.split(","):
@@ -115,14 +117,16 @@ def _check_noise(study, setting):
 
 def _with_notes(setting):
     """The setting with what is to be said of inputs from picture files, which is printed too."""
-    inputs = setting.inputs
-    notes = inputs.notes + unlike_held_out(setting.model, setting.workdir, setting.images, inputs.names)
-    print(*notes, sep="\n", flush=True)
-    return dataclasses.replace(setting, inputs=dataclasses.replace(inputs, notes=notes))
+    inputs = dataclasses.replace(setting.inputs, warnings=unlike_held_out(setting))
+    print(*inputs.notes, *inputs.warnings, sep="\n", flush=True)
+    return dataclasses.replace(setting, inputs=inputs)
 
 
 def _with_inputs(study, setting, result):
-    return ({"inputs": setting.images} if study.inputs else {}) | result.arrays
+    if not study.inputs:
+        return result.arrays
+    told = {} if setting.cond is None else {"inputs_cond": setting.cond}
+    return {"inputs": setting.images, **told, **result.arrays}
 
 
 def _meta(study, setting, result, made):
@@ -132,7 +136,8 @@ def _meta(study, setting, result, made):
         "chapter": study.chapter,
         "command": made.command,
         "inputs": list(setting.inputs.names) if study.inputs else [],
-        "notes": [*(setting.inputs.notes if study.inputs else ()), *result.notes],
+        "input_notes": list(setting.inputs.notes) if study.inputs else [],
+        "notes": [*(setting.inputs.warnings if study.inputs else ()), *result.notes],
         "figures": result.figures,
         "pictures": [
             {"file": _file_name(name, picture), "alt": picture.alt} for name, picture in result.pictures.items()

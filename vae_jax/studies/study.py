@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,11 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from vae_jax.data.source import Source
+from vae_jax.errors import UserError
 from vae_jax.inference import Model
 from vae_jax.studies.inputs import Inputs, as_the_net_takes_them, read_split
+
+LARGEST = 4e9  # bytes of the pictures that a study makes and keeps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +64,16 @@ class Setting:
         return as_the_net_takes_them(self.inputs, self.config.data)
 
     @property
+    def cond(self) -> np.ndarray | None:
+        """What a conditional model is told of the inputs, [B, n]; None for any other."""
+        return self.inputs.cond
+
+    @property
+    def told(self) -> tuple[float, ...] | None:
+        """What the command says that a conditional model is told, [n]; None where it says nothing."""
+        return tuple(self.options.cond) or None
+
+    @property
     def splits(self) -> Mapping[str, Source]:
         """The run's data; UserError where they are not there."""
         return self.open_splits()
@@ -75,10 +89,11 @@ class Setting:
 class Study:
     """A study: its name on the command line, its heading and chapter in the report, and what does it.
 
-    `function` is for notebooks: `function(model, ...) -> dict of arrays`; one that draws noise can take it as `noise`,
-    and `noise` here gives the shape of what it draws in a setting, None for nothing. `run` does the same in a setting,
-    and measures and draws it. `inputs` is the least number of inputs that it needs, 0 where it takes none. `check`
-    raises UserError, before anything is computed, where the study can't be made of this run or these inputs.
+    `function` is for notebooks: `function(model, ...) -> dict of arrays`, where a conditional model is told `cond` of
+    the images; one that draws noise can take it as `noise`, and `noise` here gives the shape of what it draws in a
+    setting, None for nothing. `run` does the same in a setting, and measures and draws it. `inputs` is the least number
+    of inputs that it needs, 0 where it takes none. `check` raises UserError, before anything is computed, where the
+    study can't be made of this run or these inputs.
     """
 
     name: str
@@ -90,6 +105,16 @@ class Study:
     vectors: bool = False  # whether it can be made of a run on vectors
     check: Callable[[Setting], None] = lambda setting: None
     noise: Callable[[Setting], tuple[int, ...] | None] = lambda setting: None
+
+
+def check_size(setting: Setting, decodes: int, *, field: str) -> None:
+    """UserError where `decodes` pictures, which `field` makes so many, would take more memory than LARGEST."""
+    size = decodes * math.prod(setting.model.shape) * np.dtype(np.float32).itemsize
+    if size > LARGEST:
+        raise UserError(
+            f"{field} is {setting.options[field.removeprefix('study.')]}, by which a study would hold {decodes:,} "
+            f"pictures or {size / 1e9:,.1f} GB, more than {LARGEST / 1e9:g} GB; lower it, or name fewer inputs."
+        )
 
 
 def latent_noise(setting: Setting) -> tuple[int, ...]:

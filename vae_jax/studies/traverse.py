@@ -14,13 +14,21 @@ SHOWN = 12  # dimensions
 COLUMNS = 6  # of the animation
 
 
-def traverse(model: Model, images: np.ndarray, *, dimensions: int = SHOWN, steps: int = STEPS) -> dict[str, np.ndarray]:
+def traverse(
+    model: Model,
+    images: np.ndarray,
+    *,
+    cond: np.ndarray | None = None,
+    dimensions: int = SHOWN,
+    steps: int = STEPS,
+) -> dict[str, np.ndarray]:
     """Moves one latent dimension at a time from −3 to 3, around the prior's mean and around the first of the images.
 
     The dimensions D are those of largest KL(q ‖ p), the mean over the images [B, H, W, C], the largest first. Arrays:
-    `values` [T], `dimension` [D], `kl` [D] nats, `latents` [2, D, T, Z], `outputs` [2, D, T, ...].
+    `values` [T], `dimension` [D], `kl` [D] nats, `latents` [2, D, T, Z], `outputs` [2, D, T, ...]. A conditional model
+    is told for all of them what it is told of the first image.
     """
-    posterior = nets.encode(model, images)
+    posterior = nets.encode(model, images, cond)
     zeros = np.zeros(posterior.mean.shape[1], np.float32)
     each = posterior.kl.mean(axis=0)  # [Z]
     order = np.argsort(-each, kind="stable")[:dimensions]
@@ -34,12 +42,12 @@ def traverse(model: Model, images: np.ndarray, *, dimensions: int = SHOWN, steps
         "dimension": order,
         "kl": each[order],
         "latents": latents,
-        "outputs": nets.decode(model, latents),
+        "outputs": nets.decode(model, latents, None if cond is None else cond[0]),
     }
 
 
 def _run(setting: Setting) -> Result:
-    arrays = traverse(setting.model, setting.images)
+    arrays = traverse(setting.model, setting.images, cond=setting.cond)
     around = {"prior": "the prior's mean", "input": setting.inputs.names[0]}
     names = [f"z{d}, KL {kl:.2f}" for d, kl in zip(arrays["dimension"], arrays["kl"], strict=True)]
     pictures = {}
@@ -55,7 +63,7 @@ def _run(setting: Setting) -> Result:
 
 def _animation(setting, names):
     """All the dimensions at once around the first input, there and back."""
-    arrays = traverse(setting.model, setting.images, steps=FRAMES)
+    arrays = traverse(setting.model, setting.images, cond=setting.cond, steps=FRAMES)
     frames = [
         grids.grid(
             arrays["outputs"][1, :, t], COLUMNS, captions=[f"{name.split(',')[0]} {value:.1f}" for name in names]

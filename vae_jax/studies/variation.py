@@ -11,7 +11,7 @@ from vae_jax.report import story
 from vae_jax.studies import draws, nets
 from vae_jax.studies.classifier import check_classifier, read_judge
 from vae_jax.studies.measures import distance, diversity
-from vae_jax.studies.study import Picture, Result, Setting, Study, latent_noise
+from vae_jax.studies.study import Picture, Result, Setting, Study, check_size, latent_noise
 from vae_jax.study_options import numbers
 
 SHOWN = 4  # inputs
@@ -22,6 +22,7 @@ def variation(
     model: Model,
     images: np.ndarray,
     *,
+    cond: np.ndarray | None = None,
     strength: float | Sequence[float] = 0.2,
     count: int = 10,
     seed: int = 0,
@@ -35,7 +36,7 @@ def variation(
     [B, Z], `latents` [S, K, B, Z], `reconstructions` [B, ...] (of the centres), `outputs` [S, K, B, ...].
     """
     epsilon = draws.normal(images, (model.config.model.latent,), count=count, seed=seed, name="variation", noise=noise)
-    posterior = nets.encode(model, images)
+    posterior = nets.encode(model, images, cond)
     centers = posterior.mean
     if z == "sample":
         around = draws.normal(images, centers.shape[1:], count=1, seed=seed, name="variation center")[0]
@@ -47,8 +48,8 @@ def variation(
         "noise": epsilon,
         "latent_center": centers,
         "latents": latents,
-        "reconstructions": nets.decode(model, centers),
-        "outputs": nets.decode(model, latents),
+        "reconstructions": nets.decode(model, centers, cond),
+        "outputs": nets.decode(model, latents, cond),
     }
 
 
@@ -57,6 +58,7 @@ def _run(setting: Setting) -> Result:
     arrays = variation(
         setting.model,
         setting.images,
+        cond=setting.cond,
         strength=numbers("study.strength", options.strength),
         count=options.count,
         seed=options.seed,
@@ -105,6 +107,12 @@ def _picture(setting: Setting, arrays: dict[str, np.ndarray]) -> Picture:
     )
 
 
+def _check(setting: Setting) -> None:
+    count = len(numbers("study.strength", setting.options.strength)) * setting.options.count
+    check_size(setting, count * len(setting.inputs), field="study.count")
+    check_classifier(setting)
+
+
 STUDY = Study(
     name="variation",
     title="Variations around an input",
@@ -112,5 +120,5 @@ STUDY = Study(
     function=variation,
     run=_run,
     noise=latent_noise,
-    check=check_classifier,
+    check=_check,
 )

@@ -1,5 +1,7 @@
 """Points of a known mixture: real ones beside sampled ones, and how many components are there again."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from vae_jax.errors import UserError
@@ -18,18 +20,25 @@ RECOVERED = 0.25  # of its true share that a component must have among the sampl
 
 
 def vectors(
-    model: Model, points: np.ndarray, labels: np.ndarray, *, count: int = POINTS, seed: int = 0
+    model: Model,
+    points: np.ndarray,
+    labels: np.ndarray,
+    *,
+    told: Sequence[float] | None = None,
+    count: int = POINTS,
+    seed: int = 0,
 ) -> dict[str, np.ndarray]:
     """Samples of a run on vectors beside real points [N, D] of the components `labels` [N].
 
     A sample belongs to the component of its nearest real point, or to none (−1) where that is farther than FAR per cent
-    of the real points are from theirs. Arrays: `latents` [K, Z], `samples` [K, D], `component` [K], and for M
-    components `true_share` and `share` [M] of all samples.
+    of the real points are from theirs. A conditional model is told `told` [n] of all samples, or what training examples
+    have. Arrays: `latents` [K, Z], `samples` [K, D], `component` [K], and for M components `true_share` and `share` [M]
+    of all samples.
     """
     from sklearn.neighbors import NearestNeighbors
 
     latents = draws.of_the_prior(model, 0, count, seed=seed)
-    samples = nets.decode(model, latents)
+    samples = nets.decode(model, latents, draws.conditions(model, 0, count, seed=seed, cond=told))
     among = NearestNeighbors().fit(points)
     own = among.kneighbors(points, 2)[0][:, 1]  # the nearest one is the point itself
     distance, nearest = (found[:, 0] for found in among.kneighbors(samples, 1))
@@ -47,7 +56,7 @@ def vectors(
 def _run(setting: Setting) -> Result:
     examples = setting.examples("test")
     points, labels = examples.pixels, examples.columns["label"]
-    arrays = vectors(setting.model, points, labels, seed=setting.options.seed)
+    arrays = vectors(setting.model, points, labels, told=setting.told, seed=setting.options.seed)
     true, share = arrays["true_share"], arrays["share"]
     recovered = share >= RECOVERED * true
     figures = {"nowhere": figure(arrays["component"] == -1, "Share of the samples that belong to no component")}
