@@ -1,23 +1,25 @@
 """How fast our nets are beside the same nets in PyTorch: training, encoding and sampling, in images/s.
 
-python tests/benchmarks/against_torch.py [--net=faces64] [--rounds=5] [--seconds=2] [--json=PATH] [--config.FIELD=...]
+python tests/benchmarks/against_torch.py [--net=faces64] [--rounds=5] [--seconds=2] [--json=PATH] [--python=PATH]
+    [--config.FIELD=...]
 
 Both sides start from the same parameters; before anything is timed, their first losses on the same images and noise
-must agree. `--config.FIELD` changes our side alone. Needs torch, and a C++ compiler for its compiled modes; on the CPU
-the machine for itself too, as PyTorch's threads wait for each other and lose more to other work than ours do.
+must agree. `--config.FIELD` changes our side alone; `--python` is what that runs in if not PyTorch's Python, so that
+its jax can be another. Needs torch, and a C++ compiler for its compiled modes; on the CPU the machine for itself too,
+as PyTorch's threads wait for each other and lose more to other work than ours do.
 """
 
 import argparse
 import importlib.util
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
 import jax
 from our_side import NETS
 
-from vae_jax.compilation import use_compilation_cache
 from vae_jax.errors import UserError
 
 
@@ -28,21 +30,24 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="that a competitor runs in a round")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--python", default=sys.executable, help="the Python of our side")
     overrides = [argument for argument in sys.argv[1:] if argument.startswith("--config.")]
     arguments = parser.parse_args([argument for argument in sys.argv[1:] if argument not in overrides])
     if importlib.util.find_spec("torch") is None:
         sys.exit("The comparison needs PyTorch, which is not installed: pip install torch.")
+    if shutil.which(arguments.python) is None:
+        sys.exit(f"--python={arguments.python} is no program that can be started.")
     import torch
     from comparison import DisagreementError, compare
 
-    use_compilation_cache()
-    machine = {"device": jax.devices()[0].device_kind, "cores": os.cpu_count()}
-    machine |= {"jax": jax.__version__, "torch": torch.__version__, "load before": round(os.getloadavg()[0], 1)}
+    jax.config.update("jax_platforms", "cpu")  # here it only draws parameters and noise: the device is PyTorch's
+    machine = {"cores": os.cpu_count(), "torch": torch.__version__, "load before": round(os.getloadavg()[0], 1)}
     print(", ".join(f"{name} {value}" for name, value in machine.items()), flush=True)
     results = []
     for net in [arguments.net] if arguments.net else NETS:
         try:
-            results.append(compare(net, overrides, rounds=arguments.rounds, seconds=arguments.seconds))
+            options = {"python": arguments.python, "rounds": arguments.rounds, "seconds": arguments.seconds}
+            results.append(compare(net, overrides, **options))
         except (UserError, DisagreementError) as error:
             sys.exit(f"{net}: {error}")
         show(results[-1])
@@ -54,7 +59,8 @@ def show(result: dict) -> None:
     """Prints the table of one net; `ratio` is to PyTorch's best mode of the same precision."""
     flops = ", ".join(f"{task} {count / 1e6:,.1f}" for task, count in result["flops_per_image"].items())
     rates = ", ".join(f"{name} {rate / 1e9:,.0f}" for name, rate in result["product_flops_per_second"].items())
-    print(f"\n{result['net']}: batch {result['batch_size']}, {result['steps_per_call']} steps a call of ours")
+    print(f"\n{result['net']} on {result['device']}: batch {result['batch_size']}")
+    print(f"ours is of jax {result['jax']}, {result['steps_per_call']} steps a call")
     print(f"MFLOP an image, by our compiled programs: {flops}")
     print(f"GFLOP/s of matrix products here: {rates}; `share` is what a competitor reaches of them")
     print(f"the losses of the first steps differ by {result['largest_difference_of_losses']:.1e} at most")

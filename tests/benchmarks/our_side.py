@@ -6,12 +6,17 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from vae_jax import rng
-from vae_jax.config import default_config
+from vae_jax.config import default_config, override, resolve
 from vae_jax.data.order import Order
 from vae_jax.data.pipeline import train_batches
 from vae_jax.data.source import ArraySource
 from vae_jax.mesh import make_mesh
 from vae_jax.steps import Steps
+
+PRECISIONS = ("float32", "bfloat16")
+CHECKED_STEPS = 3
+RATE = 1e-3
+LOG_EVERY = 64
 
 
 def faces(size: int) -> ConfigDict:
@@ -47,6 +52,47 @@ NETS = {
     "mnist": (mnist, (28, 28, 1)),
     "faces128": (lambda: faces(128), (128, 128, 3)),
 }
+
+
+def prepared(net: str, precision: str, overrides: list[str]) -> ConfigDict:
+    """The config of one of NETS as it is timed."""
+    config = NETS[net][0]()
+    config.dtype, config.optimizer.learning_rate = precision, RATE
+    override(config, overrides)
+    resolve(config)
+    config.train.log_every = LOG_EVERY
+    return config
+
+
+def images_of(net: str, count: int) -> np.ndarray:
+    """What both sides work on: noise [count, H, W, C] uint8."""
+    return np.random.default_rng(0).integers(0, 256, (count, *NETS[net][1]), dtype=np.uint8)
+
+
+def checked(config: ConfigDict, shape: tuple[int, ...]) -> Steps:
+    """The steps whose losses the two sides are held against each other by: one a call, in full float32."""
+    config = config.copy_and_resolve_references()
+    config.matmul_precision = "highest"
+    config.train.update(steps_per_call=1, log_every=1)
+    return Steps(config, shape, make_mesh(1))
+
+
+def checked_ids(config: ConfigDict) -> np.ndarray:
+    """The ids of the examples of every checked step, by which their noise is drawn."""
+    return np.arange(config.train.batch_size, dtype=np.uint32)
+
+
+def first_losses(config: ConfigDict, images: np.ndarray) -> list[float]:
+    """The losses of the first steps on consecutive batches of `images`."""
+    steps, size, ids = checked(config, images.shape[1:]), config.train.batch_size, checked_ids(config)
+    state, losses = steps.init(), []
+    for step in range(CHECKED_STEPS):
+        chosen = images[step * size : (step + 1) * size]
+        ones = np.ones(size, np.float32)
+        batch = {"image": chosen, "example_id": ids, "epoch": ids.astype(np.int32), "mask": ones}
+        state, report = steps.train(state, {name: values[None] for name, values in batch.items()}, steps.weights)
+        losses.append(float(report["window"]["loss"]))
+    return losses
 
 
 class OurSide:

@@ -1,9 +1,10 @@
-"""How fast a config trains: time to the first step, images/s, host time a call, the wait for input; FLOPs and memory.
+"""How fast a config trains: time to the first step, images/s, host time a call, the wait for input; FLOPs, and memory.
 
 python tests/benchmarks/throughput.py --config=configs/digits.py [--calls=50] [--json=PATH] [--config.data.dir=... ...]
 """
 
 import argparse
+import contextlib
 import json
 import os
 import statistics
@@ -36,7 +37,7 @@ def measure(run: Run, *, calls: int) -> dict:
     train, batches = run.config.train, _batches(run)
     state, batch = run.steps.init(), next(batches)
     start = time.perf_counter()
-    program = run.steps.train.lower(state, batch, run.steps.weights, run.steps.features).compile()
+    program = _compiled(run, batch)
     compiled = time.perf_counter() - start
     memory = program.memory_analysis()
     for _ in range(WARM_UP_CALLS):
@@ -75,6 +76,16 @@ def measure(run: Run, *, calls: int) -> dict:
         "updated_in_place_mb": memory.alias_size_in_bytes / 1e6,
         "temporaries_mb": memory.temp_size_in_bytes / 1e6,
     }
+
+
+def temporaries_with_remat(run: Run) -> dict[str, float]:
+    """The temporaries of the same training step under `remat`, to be seen beside those of `run`."""
+    config = run.given.copy_and_resolve_references()
+    config.remat = True
+    run = open_run(run.workdir, run.name, config)
+    with contextlib.closing(_batches(run)) as batches:
+        memory = _compiled(run, next(batches)).memory_analysis()
+    return {"temporaries_mb_with_remat": memory.temp_size_in_bytes / 1e6}
 
 
 def parse(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, list[str]]:
@@ -126,7 +137,12 @@ def main() -> None:
             run.steps.train(run.steps.init(), next(_batches(run)), run.steps.weights, run.steps.features)
         )
         return
-    show(first_steps(sys.argv[1:]) | measure(run, calls=arguments.calls), arguments.json)
+    result = first_steps(sys.argv[1:]) | measure(run, calls=arguments.calls) | temporaries_with_remat(run)
+    show(result, arguments.json)
+
+
+def _compiled(run: Run, batch: Batch) -> jax.stages.Compiled:
+    return run.steps.train.lower(run.steps.abstract_state(), batch, run.steps.weights, run.steps.features).compile()
 
 
 def _batches(run: Run) -> Iterator[Batch]:
