@@ -13,7 +13,7 @@ from vae_jax.writer import read_metrics
 
 pytestmark = pytest.mark.slurm
 
-STEPS = 4000
+STEPS = 2000
 ARGUMENTS = [
     f"--config={ROOT / 'configs' / 'digits.py'}",
     f"--config.train.steps={STEPS}",
