@@ -157,7 +157,14 @@ def submit(arguments: argparse.Namespace, runs: dict[str, dict[str, str]], rest:
         raise UserError(f"--slurm is {arguments.slurm!r}, which sbatch refuses: {submitted.stderr.strip()}")
     job = submitted.stdout.strip()
     again = shlex.join([sys.executable, *sys.argv, "--compare"])
-    page = ["sbatch", *shlex.split(arguments.slurm), "--nodes=1", "--ntasks=1", f"--dependency=afterany:{job}", f"--output={arguments.workdir}/page.log"]
+    page = [
+        "sbatch",
+        *shlex.split(arguments.slurm),
+        "--nodes=1",
+        "--ntasks=1",
+        f"--dependency=afterany:{job}",
+        f"--output={arguments.workdir}/page.log",
+    ]
     subprocess.run([*page, f"--wrap={again}"], check=True)
 
 

@@ -3,8 +3,8 @@
 python tests/benchmarks/pca.py --config=configs/celeba_ae.py [--components=20,128] [--variance=0.05] [--json=PATH]
     [--config.data.dir=...]
 
-The mean squared error of a pixel, as `mse` is in an evaluation. A linear autoencoder of Z dimensions cannot do better, and
-with --variance, that of a Gaussian likelihood times β, a linear VAE can't.
+The mean squared error of a pixel, as `mse` is in an evaluation. A linear autoencoder of Z dimensions cannot do better,
+and with --variance, that of a Gaussian likelihood times β, a linear VAE can't.
 """
 
 import argparse
