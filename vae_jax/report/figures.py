@@ -38,7 +38,7 @@ NAMED = 20  # more bars than these go without the numbers of their dimensions
 def curves(title: str, unit: str, points: Mapping[str, tuple[Sequence[int], Sequence[float]]]) -> str:
     """One quantity over training steps as SVG: `points` holds (steps, values) of each split, or of each run."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(5, 3.3), layout="constrained")
+        figure = Figure(figsize=(5, 3.1 + 0.2 * len(points)), layout="constrained")
         axes = figure.add_subplot()
         for number, (name, (steps, values)) in enumerate(points.items()):
             other = OTHERS[number % len(OTHERS)], MARKERS[number % len(MARKERS)]
@@ -47,7 +47,7 @@ def curves(title: str, unit: str, points: Mapping[str, tuple[Sequence[int], Sequ
         axes.set(title=title, xlabel="step", ylabel=unit, ylim=_limits(points))
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        axes.legend()
+        figure.legend(loc="outside lower center")  # where it hides no curve, however long the names
         return _svg(figure)
 
 
