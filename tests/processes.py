@@ -1,6 +1,7 @@
 """Several processes on this machine that make one run, for the tests."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -39,6 +40,12 @@ class Processes:
     def log(self, number: int) -> str:
         """What the process has said so far."""
         return self._log(number).read_text()
+
+    def names_lost(self, number: int, *, says: int) -> bool:
+        """Whether process `says` names process `number` as lost; the runtime has several messages for it."""
+        names = ["slice 0 task 0"] if number == 0 else []  # the leader
+        names += [rf"stopped sending heartbeats\):\n{number}", f"Task {number} heartbeat timeout"]
+        return re.search("|".join(names), self.log(says)) is not None
 
     def _log(self, number):
         return self._logs / f"{number}.log"
