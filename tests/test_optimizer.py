@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from vae_jax.config import default_config, resolve
+from vae_jax.errors import UserError
 from vae_jax.mesh import make_mesh
 from vae_jax.optimizer import learning_rate, make_optimizer
 from vae_jax.steps import Steps
@@ -62,6 +63,11 @@ def test_a_cosine_falls_from_the_rate_to_nothing_by_its_formula():
     steps = range(0, 41, 5)
     expected = [RATE * (1 + math.cos(math.pi * step / 40)) / 2 for step in steps]
     assert rates(steps, schedule="cosine", decay_steps=40) == pytest.approx(expected, abs=1e-8)
+
+
+def test_a_cosine_without_an_end_is_a_mistake():
+    with pytest.raises(UserError, match="optimizer.decay_steps is not set"):
+        rates(np.arange(3), schedule="cosine")
 
 
 def test_a_cosine_after_a_warm_up_falls_from_the_end_of_it_and_ends_at_nothing():

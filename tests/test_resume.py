@@ -13,10 +13,12 @@ import jax
 import numpy as np
 import pytest
 
+import vae_jax
 from vae_jax.checkpoint import Checkpoints
 from vae_jax.config import default_config, load_file
 from vae_jax.data.content import read_all
 from vae_jax.data.source import ArraySource
+from vae_jax.errors import UserError
 from vae_jax.run import check_same_run, open_run, write_config
 from vae_jax.train import train
 from vae_jax.writer import read_metrics
@@ -211,3 +213,18 @@ def test_as_many_examples_of_other_content_are_told_of(tmp_path, capfd, monkeypa
     changed.splits["train"] = ArraySource(1 - read_all(changed.splits["train"])["image"])
     check_same_run(changed)
     assert "the run began with other examples of the split train than there are now" in capfd.readouterr().err
+
+
+def test_a_cosine_over_all_steps_resumes_over_these_and_refuses_others_by_name(tmp_path):
+    def opened(steps):
+        cosine = config(steps=steps)
+        cosine.optimizer.schedule = "cosine"
+        return open_run(tmp_path, "test", cosine)
+
+    write_config(opened(STEPS), "command")
+    trained = train(opened(STEPS))
+    check_same_run(opened(STEPS))
+    with pytest.raises(UserError, match="optimizer.decay_steps: 32 → 64"):
+        check_same_run(opened(2 * STEPS))
+    loaded = vae_jax.load(tmp_path)
+    assert_bitwise(loaded.variables, trained.state.ema)

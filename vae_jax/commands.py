@@ -101,6 +101,7 @@ def import_(
 
 def export(workdir: Path, *, kind: str, checkpoint: str) -> None:
     """Writes the model of a checkpoint, of every replica, for others; see `exporting.export`."""
+    exporting.check_format(kind)
     for folder in [workdir / replica for replica in replica_values(saved_record(workdir).config)] or [workdir]:
         for path in exporting.export(load_model(folder, checkpoint=checkpoint), folder, kind=kind):
             print(path)

@@ -1,5 +1,6 @@
 """`--mode=export`: a run's model for others, as .safetensors, as a PyTorch state dict or as compiled functions."""
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import export as jax_export
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from vae_jax import __version__, rng
 from vae_jax.disk import folder_written_aside
@@ -25,16 +26,22 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 
 def export(model: Model, workdir: Path, *, kind: str) -> list[Path]:
     """Writes the model into workdir/export/KIND, and returns the files; UserError for what can't be written."""
-    writers = {"safetensors": _write_safetensors, "torch": _write_torch, "stablehlo": _write_stablehlo}
-    check_choice("--format", kind, tuple(writers))
+    check_format(kind)
     if model.config.model.target and kind != "safetensors":
         raise UserError(
             f"--format is {kind!r}, but {workdir} holds a classifier, of which only safetensors are written."
         )
+    files = FORMATS[kind](model)
     folder = workdir / "export" / kind
     with folder_written_aside(folder) as aside:
-        writers[kind](model, aside)
+        for name, content in files.items():
+            (aside / name).write_bytes(content)
     return sorted(folder.iterdir())
+
+
+def check_format(kind: str) -> None:
+    """Raises UserError for a --format that is not known."""
+    check_choice("--format", kind, tuple(FORMATS))
 
 
 def torch_state_dict(model: Model) -> Tensors:
@@ -89,7 +96,7 @@ def functions(model: Model) -> dict[str, tuple[Callable, tuple]]:
     }
 
 
-def _write_safetensors(model: Model, folder: Path) -> None:
+def _safetensors(model: Model) -> dict[str, bytes]:
     """Our parameters under our names, which --mode=import takes without a mapping; the config is in the metadata."""
     metadata = {
         "config": json.dumps(model.config.to_dict()),
@@ -97,28 +104,34 @@ def _write_safetensors(model: Model, folder: Path) -> None:
         "step": str(model.step),
         "vae_jax": __version__,
     }
-    save_file(_parameters(model), folder / "model.safetensors", metadata=metadata)
+    return {"model.safetensors": save(_parameters(model), metadata=metadata)}
 
 
-def _write_torch(model: Model, folder: Path) -> None:
+def _torch(model: Model) -> dict[str, bytes]:
     try:
         import torch
     except ImportError as error:
         raise UserError("--format=torch needs torch to write its file: pip install torch.") from error
     state = {name: torch.from_numpy(np.array(value, order="C")) for name, value in torch_state_dict(model).items()}
-    torch.save(state, folder / "model.pt")
+    content = io.BytesIO()
+    torch.save(state, content)
+    return {"model.pt": content.getvalue()}
 
 
-def _write_stablehlo(model: Model, folder: Path) -> None:
+def _stablehlo(model: Model) -> dict[str, bytes]:
     try:
         import flatbuffers  # noqa: F401 - jax.export serialises by it
     except ImportError as error:
         raise UserError("--format=stablehlo needs flatbuffers: pip install flatbuffers.") from error
-    for name, (function, arguments) in functions(model).items():
-        exported = jax_export.export(jax.jit(function), platforms=PLATFORMS)(*arguments)
-        (folder / f"{name}.stablehlo").write_bytes(exported.serialize())
+    return {
+        f"{name}.stablehlo": jax_export.export(jax.jit(function), platforms=PLATFORMS)(*arguments).serialize()
+        for name, (function, arguments) in functions(model).items()
+    }
 
 
 def _parameters(model: Model) -> dict[str, np.ndarray]:
     named = jax.device_get(named_parameters(model.variables))
     return {name: np.ascontiguousarray(value) for name, value in named.items()}
+
+
+FORMATS = {"safetensors": _safetensors, "torch": _torch, "stablehlo": _stablehlo}

@@ -3,6 +3,8 @@
 import optax
 from ml_collections import ConfigDict
 
+from vae_jax.errors import UserError
+
 
 def make_optimizer(options: ConfigDict) -> optax.GradientTransformation:
     """Clipping by global norm, then adam, adamw or sgd under the schedule, once every `accumulate` batches."""
@@ -21,8 +23,13 @@ def make_optimizer(options: ConfigDict) -> optax.GradientTransformation:
 
 
 def learning_rate(options: ConfigDict) -> optax.Schedule:
-    """The learning rate at each parameter update: a linear warm-up, then constant or a cosine down to 0."""
+    """The learning rate at each parameter update: a linear warm-up, then constant or a cosine down to 0.
+
+    UserError where a cosine has no end, which only a run with its data can find out.
+    """
     if options.schedule == "cosine":
+        if options.decay_steps is None:
+            raise UserError("optimizer.decay_steps is not set; without the data, schedule='cosine' needs it.")
         return optax.warmup_cosine_decay_schedule(
             init_value=0.0 if options.warmup_steps else options.learning_rate,
             peak_value=options.learning_rate,

@@ -40,8 +40,8 @@ class Run:
     """What training, evaluation and sampling share: the resolved config, the data, the devices and the functions.
 
     `order` says which training examples make the batch of a step. `given` is the config before its step counts were
-    filled in: what config.json keeps, so that a resumed run can be given other epochs. By `squeezenet`, if
-    `eval.features` names one, reconstructions are measured.
+    filled in, but for those of the schedule: what config.json keeps, so that a resumed run can be given other epochs.
+    By `squeezenet`, if `eval.features` names one, reconstructions are measured.
     """
 
     workdir: Path
@@ -119,6 +119,7 @@ def open_run(workdir: Path, name: str, config: ConfigDict) -> Run:
     examples = len(splits["train"])
     order = Order(examples, config.train.batch_size, config.seed, strata(splits["train"], config.data))
     fill_in_step_counts(config, examples)
+    given.optimizer.decay_steps = config.optimizer.decay_steps  # another schedule would be another run
     steps = make_steps(config, shape, mesh, features=features)
     return Run(workdir, name, config, given, splits, order, mesh, steps, squeezenet)
 

@@ -33,11 +33,29 @@ def test_a_tensor_comes_back_as_it_went(part):
     back = part.to_theirs(part.to_ours(tensor, 2), 2)
     if name == "bias_into_mean":
         assert not back.any()
-    elif name == "linear_interleaved":
-        half = slice(0 if "mean" in part.ours else 1, None, 2)
-        np.testing.assert_array_equal(back[half], tensor[half])
+    elif name.startswith(("linear_halves", "linear_interleaved")):
+        own = rows_of_head(name, part.ours.partition(".")[0])
+        np.testing.assert_array_equal(back[own], tensor[own])
+        assert np.count_nonzero(back) == np.count_nonzero(tensor[own])
     else:
         np.testing.assert_array_equal(back, tensor)
+
+
+def rows_of_head(layout, head):
+    """Of 8 outputs those of a head, as PyTorch code has them: chunk(2, 1), or view(-1, 4, 2).unbind(-1)."""
+    if "halves" in layout:
+        return {"mean": [0, 1, 2, 3], "log_variance": [4, 5, 6, 7]}[head]
+    return {"mean": [0, 2, 4, 6], "log_variance": [1, 3, 5, 7]}[head]
+
+
+@pytest.mark.parametrize("kind", ["halves", "interleaved"])
+def test_a_layer_of_both_heads_after_a_flatten_gives_each_its_own_outputs(kind):
+    maps, weight = numbers(5, 3, 2, 4), numbers(8, 24)
+    theirs = maps.reshape(5, -1) @ weight.T
+    for part in LAYOUTS[f"linear_{kind}_after_flatten"].parts[::2]:
+        ours = maps.transpose(0, 2, 3, 1).reshape(5, -1) @ part.to_ours(weight, 3)
+        own = rows_of_head(kind, part.ours.partition(".")[0])
+        np.testing.assert_allclose(ours, theirs[:, own], rtol=1e-5, atol=1e-6)
 
 
 def test_a_flattened_map_is_turned_from_channels_first_to_channels_last():

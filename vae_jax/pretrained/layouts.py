@@ -8,21 +8,22 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-Shape = tuple[int, ...]
+Arrange = Callable[[np.ndarray, int], np.ndarray]  # a tensor, and the channels of the map that the layer is beside
+Arrangement = tuple[Arrange, Arrange]  # theirs to ours, and ours to theirs
 
 
 @dataclasses.dataclass(frozen=True)
 class Part:
     """One tensor `theirs` of a module and the parameter `ours` that it becomes, sign · arranged.
 
-    `to_ours` and `to_theirs` take the tensor and the channels of the feature map that the layer is beside. Parts that
-    share a parameter add up; where parts share a tensor, each gives back its own entries of it and zeros elsewhere.
+    Parts that share a parameter add up; where parts share a tensor, each gives back its own entries of it and zeros
+    elsewhere.
     """
 
     theirs: str
     ours: str
-    to_ours: Callable[[np.ndarray, int], np.ndarray]
-    to_theirs: Callable[[np.ndarray, int], np.ndarray]
+    to_ours: Arrange
+    to_theirs: Arrange
     sign: int = 1
 
 
@@ -94,37 +95,54 @@ def _bias_before_unflatten_back(bias, channels):
     return bias.reshape(-1, channels).T.reshape(-1)
 
 
-def _every_second(start: int):
-    """Rows start, start + 2, ... of a dense layer's tensors; and back, with zeros in the rows between."""
+def _weight_of(dimensions: int):
+    return lambda tensors: "weight" in tensors and tensors["weight"].ndim == dimensions
+
+
+def _both_heads(rows: Callable[[int, int], slice], kernel: Arrangement, beside: str = "") -> Layout:
+    """One dense layer for mean and log-variance; of its outputs, `rows(number, outputs)` are those of a head."""
+    parts = []
+    for number, head in enumerate(("mean", "log_variance")):
+        parts.append(Part("weight", f"{head}.kernel", *_share(rows, number, kernel)))
+        parts.append(Part("bias", f"{head}.bias", *_share(rows, number, (_same, _same))))
+    return Layout(_weight_of(2), tuple(parts), beside=beside)
+
+
+def _share(rows: Callable[[int, int], slice], number: int, arrangement: Arrangement) -> Arrangement:
+    """Head `number`'s rows of a tensor, arranged; and back, with zeros in the rows of the other head."""
+    there, back = arrangement
 
     def to_ours(tensor, channels):
-        return tensor[start::2].T
+        return there(tensor[rows(number, len(tensor))], channels)
 
     def to_theirs(parameter, channels):
-        rows = parameter.T
-        tensor = np.zeros((2 * len(rows), *rows.shape[1:]), rows.dtype)
-        tensor[start::2] = rows
+        own = back(parameter, channels)
+        tensor = np.zeros((2 * len(own), *own.shape[1:]), own.dtype)
+        tensor[rows(number, len(tensor))] = own
         return tensor
 
     return to_ours, to_theirs
 
 
-def _weight_of(dimensions: int):
-    return lambda tensors: "weight" in tensors and tensors["weight"].ndim == dimensions
+def _halves(number: int, outputs: int) -> slice:
+    return slice(number * outputs // 2, (number + 1) * outputs // 2)
+
+
+def _alternate(number: int, outputs: int) -> slice:
+    return slice(number, outputs, 2)
 
 
 AS_IT_IS = Part("", "", _same, _same)
 BIAS = Part("bias", "bias", _same, _same)
 SCALE = Part("weight", "scale", _same, _same)
-MEAN, LOG_VARIANCE = _every_second(0), _every_second(1)
+LINEAR = (_transposed, _transposed)
+AFTER_FLATTEN = (_after_flatten, _after_flatten_back)
 
 LAYOUTS = {
     "conv": Layout(_weight_of(4), (Part("weight", "kernel", _conv, _conv_back), BIAS)),
     "conv_transpose": Layout(_weight_of(4), (Part("weight", "kernel", _conv_transpose, _conv_transpose_back), BIAS)),
-    "linear": Layout(_weight_of(2), (Part("weight", "kernel", _transposed, _transposed), BIAS)),
-    "linear_after_flatten": Layout(
-        _weight_of(2), (Part("weight", "kernel", _after_flatten, _after_flatten_back), BIAS), beside="encoder"
-    ),
+    "linear": Layout(_weight_of(2), (Part("weight", "kernel", *LINEAR), BIAS)),
+    "linear_after_flatten": Layout(_weight_of(2), (Part("weight", "kernel", *AFTER_FLATTEN), BIAS), beside="encoder"),
     "linear_before_unflatten": Layout(
         _weight_of(2),
         (
@@ -133,16 +151,11 @@ LAYOUTS = {
         ),
         beside="decoder",
     ),
-    # One dense layer for both heads, in whose outputs mean and log-variance alternate: (Z, 2).
-    "linear_interleaved": Layout(
-        _weight_of(2),
-        (
-            Part("weight", "mean.kernel", *MEAN),
-            Part("weight", "log_variance.kernel", *LOG_VARIANCE),
-            Part("bias", "mean.bias", *MEAN),
-            Part("bias", "log_variance.bias", *LOG_VARIANCE),
-        ),
-    ),
+    # One dense layer for both heads: in its outputs one comes after the other, (2, Z), or they alternate, (Z, 2).
+    "linear_halves": _both_heads(_halves, LINEAR),
+    "linear_halves_after_flatten": _both_heads(_halves, AFTER_FLATTEN, beside="encoder"),
+    "linear_interleaved": _both_heads(_alternate, LINEAR),
+    "linear_interleaved_after_flatten": _both_heads(_alternate, AFTER_FLATTEN, beside="encoder"),
     "batch_norm": Layout(
         lambda tensors: "running_mean" in tensors,
         (SCALE, BIAS, Part("running_mean", "mean", _same, _same), Part("running_var", "var", _same, _same)),
