@@ -22,6 +22,7 @@ from vae_jax.nn.vgg import LAYERS, WHERE_TO_GET_IT
 from vae_jax.study_options import check_study
 
 SEEDS = 2**32  # of a key
+MAX_SAMPLES = 10_000  # held in memory at once
 
 
 def check_values(config: ConfigDict) -> None:
@@ -188,6 +189,11 @@ def _check_numbers(config: ConfigDict) -> None:
         value = get_field(config, name)
         if value is not None and not least <= value < float("inf"):
             raise UserError(f"{name} is {value}; it must be {least} or more.")
+    if config.sample.count > MAX_SAMPLES:
+        raise UserError(
+            f"sample.count is {config.sample.count}; it must be at most {MAX_SAMPLES:,}: "
+            f"--mode=study --study=sample --config.study.count={config.sample.count} writes more, file by file."
+        )
     for name in ("seed", "data.seed", "sample.seed", "study.seed"):
         if not 0 <= get_field(config, name) < SEEDS:
             raise UserError(f"{name} is {get_field(config, name)}; it must be from 0 to {SEEDS - 1}.")

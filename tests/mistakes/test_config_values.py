@@ -87,6 +87,7 @@ def test_compilations_are_noticed(compilations):
         ("train.replicas.seed=(1,2,1)", ["train.replicas", "seed=1 twice"]),
         ("train.replicas.beta=(1,2)", ["train.replicas.beta", "kl"]),
         ("train.replica_axis=pmap", ["train.replica_axis", "'pmap'", "vmap"]),
+        ("sample.count=1000000", ["sample.count is 1000000", "at most 10,000", "--study=sample"]),
         ("model.encoder.kernel=0", ["model.encoder.kernel", "0"]),
         ("model.encoder.kernel=(3,3,3)", ["model.encoder.kernel", "3 entries", "2 channels"]),
         ("model.encoder.family=cnn", ["family", "'cnn'", "conv"]),

@@ -15,6 +15,7 @@ from vae_jax.state import Variables
 from vae_jax.steps import Steps
 
 COLUMNS = 8
+SHOWN = 64  # of the samples, in the picture
 
 
 def draw(
@@ -50,7 +51,7 @@ def told(conditions: Conditions | None, numbers: np.ndarray, *, seed: int) -> np
 
 
 def sample(run: Run, variables: Variables, *, step: int, checkpoint: str) -> None:
-    """Draws `sample.count` samples under `sample.seed` and writes studies/sample."""
+    """Draws `sample.count` samples under `sample.seed` and writes studies/sample; the picture shows the first."""
     options, folder = run.config.sample, run.study("sample")
     cond = told(run.conditions, np.arange(options.count), seed=options.seed)
     if options.cond:
@@ -65,7 +66,7 @@ def sample(run: Run, variables: Variables, *, step: int, checkpoint: str) -> Non
     folder.mkdir(parents=True)
     np.savez(folder / "arrays.npz", **arrays)
     if grids.showable(arrays["samples"].shape[1:]):
-        grids.save_png(folder / "samples.png", grids.grid(arrays["samples"], COLUMNS))
+        grids.save_png(folder / "samples.png", grids.grid(arrays["samples"][:SHOWN], COLUMNS))
     record = run.study_record(step=step, checkpoint=checkpoint, seed=options.seed)
     words = told_in_words(run.config.model.cond, options.cond)
     write_json(folder / "meta.json", {**record, "count": options.count, "told": words})
