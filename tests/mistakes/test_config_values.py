@@ -1,74 +1,14 @@
-"""A user's mistake ends in one sentence that names the field and the value, and exit code 2, before compilation."""
-
-import gzip
-import subprocess
-import sys
-from pathlib import Path
+"""A wrong value in a config, or a wrong config file, ends in one sentence before compilation."""
 
 import jax
 import numpy as np
 import pytest
-from absl import flags
 
-from vae_jax import main
 from vae_jax.config import load_file
-from vae_jax.disk import locked
-from vae_jax.run import open_run, write_config
-
-ROOT = Path(__file__).parents[1]
-DIGITS = ROOT / "configs" / "digits.py"
-
-compilations = []
-jax.monitoring.register_event_duration_secs_listener(
-    lambda event, duration, **_: compilations.append(event) if "backend_compile" in event else None
-)
+from vae_jax.run import open_run
 
 
-@pytest.fixture
-def mistake(monkeypatch, capfd, tmp_path):
-    """Runs the command line in `tmp_path` and returns its one sentence, having checked all but what it says."""
-
-    def run(*arguments):
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["main.py", *map(str, arguments)])
-        before = sorted(tmp_path.rglob("*"))
-        compilations.clear()
-        flags.FLAGS.unparse_flags()
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main.main()
-        said = capfd.readouterr()
-        assert ended.value.code == 2, said.err
-        assert said.out == ""
-        assert said.err.count("\n") == 1, said.err
-        assert "Traceback" not in said.err
-        assert compilations == []
-        after = sorted(p for p in tmp_path.rglob("*") if "__pycache__" not in p.parts)
-        assert after == before, "something was left behind"
-        return said.err
-
-    yield run
-    flags.FLAGS.unparse_flags()
-
-
-@pytest.fixture
-def file(tmp_path):
-    """Writes a config file whose get_config changes the defaults by the given lines."""
-
-    def write(*lines):
-        path = tmp_path / "mine.py"
-        body = ["config = default_config()", *lines, "return config"]
-        path.write_text(
-            "from vae_jax.config import default_config\n\n\ndef get_config():\n"
-            + "".join(f"    {line}\n" for line in body)
-        )
-        return f"--config={path}"
-
-    return write
-
-
-def test_compilations_are_noticed():
-    compilations.clear()
+def test_compilations_are_noticed(compilations):
     jax.jit(lambda x: x + np.random.default_rng().integers(1000))(1)
     assert compilations
 
@@ -153,26 +93,26 @@ def test_compilations_are_noticed():
         ("model.decoder.family=mlp", ["model.decoder.family", "'mlp'", "'conv'"]),
     ],
 )
-def test_a_wrong_override(mistake, argument, words):
-    said = mistake(f"--config={DIGITS}", f"--config.{argument}", "--config.eval.importance_samples=0")
+def test_a_wrong_override(mistake, argument, words, digits):
+    said = mistake(f"--config={digits}", f"--config.{argument}", "--config.eval.importance_samples=0")
     assert [word for word in words if word not in said] == [], said
 
 
-def test_a_mix_reads_no_folder_of_its_own(mistake):
+def test_a_mix_reads_no_folder_of_its_own(mistake, digits):
     arguments = ["data.source=mix", "data.dir=faces", "data.mix=('digits=1','gmm=1')"]
-    said = mistake(f"--config={DIGITS}", *(f"--config.{argument}" for argument in arguments))
+    said = mistake(f"--config={digits}", *(f"--config.{argument}" for argument in arguments))
     assert "data.dir is 'faces' with data.source='mix'" in said
 
 
-def test_replicas_need_a_value_each_in_every_tuple(mistake):
+def test_replicas_need_a_value_each_in_every_tuple(mistake, digits):
     arguments = ["train.replicas.kl=(1,2)", "train.replicas.seed=(1,2,3)"]
-    said = mistake(f"--config={DIGITS}", *(f"--config.{argument}" for argument in arguments))
+    said = mistake(f"--config={digits}", *(f"--config.{argument}" for argument in arguments))
     assert "train.replicas.seed has 3, train.replicas.kl has 2 values" in said
 
 
-def test_a_mistake_of_the_whole_config_is_not_laid_on_a_replica(mistake):
+def test_a_mistake_of_the_whole_config_is_not_laid_on_a_replica(mistake, digits):
     arguments = ["train.replicas.kl=(1,2)", "optimizer.name=adamm"]
-    said = mistake(f"--config={DIGITS}", *(f"--config.{argument}" for argument in arguments))
+    said = mistake(f"--config={digits}", *(f"--config.{argument}" for argument in arguments))
     assert said.startswith("optimizer.name is 'adamm'")
 
 
@@ -254,171 +194,5 @@ def test_a_config_file_that_is_missing_or_no_python(mistake, tmp_path):
     assert "get_config" in mistake("--config=empty.py")
 
 
-def test_a_config_file_that_takes_no_argument(mistake):
-    assert "digits.py:64" in mistake(f"--config={DIGITS}:64")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--confg=3"], ["confg", "config"]),
-        (["--mode=evaluate"], ["mode", "evaluate", "train|eval|sample|study|report"]),
-        (["--split=all"], ["split", "all", "test"]),
-        (["configs/digits.py"], ["'configs/digits.py'", "--name=value"]),
-        ([], ["--config", "--workdir"]),
-        (["--mode=eval"], ["--config", "--workdir"]),
-    ],
-)
-def test_a_wrong_flag(mistake, arguments, words):
-    said = mistake(*arguments)
-    assert [word for word in words if word not in said] == [], said
-
-
-@pytest.mark.parametrize("mode", ["train", "eval", "sample", "study", "report"])
-def test_a_folder_without_a_run(mistake, tmp_path, mode):
-    (tmp_path / "empty").mkdir()
-    assert "empty" in mistake(f"--mode={mode}", "--workdir=empty")
-    assert "absent" in mistake(f"--mode={mode}", "--workdir=absent")
-
-
-@pytest.mark.parametrize("mode", ["eval", "sample"])
-def test_a_config_given_for_a_folder_without_a_run(mistake, mode):
-    assert "absent" in mistake(f"--mode={mode}", "--workdir=absent", f"--config={DIGITS}")
-
-
-def idx(path, array):
-    with gzip.open(path, "wb") as file:
-        file.write(bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes() + array.tobytes())
-
-
-@pytest.fixture
-def idx_folder(tmp_path):
-    folder = tmp_path / "data"
-    folder.mkdir()
-    noise = np.random.default_rng(0).integers(0, 256, (200, 8, 8), dtype=np.uint8)
-    for split in ("train", "t10k"):
-        idx(folder / f"{split}-images-idx3-ubyte.gz", noise)
-        idx(folder / f"{split}-labels-idx1-ubyte.gz", np.zeros(200, np.uint8))
-    return folder
-
-
-def test_data_that_are_missing(mistake, file):
-    said = mistake(file("config.data.update(source='idx', dir='no/data')"))
-    assert "data.dir is 'no/data'" in said
-
-
-def test_data_that_are_cut_short(mistake, file, idx_folder):
-    broken = idx_folder / "t10k-images-idx3-ubyte.gz"
-    broken.write_bytes(broken.read_bytes()[:5000])
-    said = mistake(file(f"config.data.update(source='idx', dir={str(idx_folder)!r})"))
-    assert str(broken) in said
-
-
-def test_a_batch_larger_than_the_data(mistake, file, idx_folder):
-    data = f"config.data.update(source='idx', dir={str(idx_folder)!r})"
-    said = mistake(file(data, "config.train.batch_size = 256"))
-    assert "train.batch_size is 256" in said
-    assert "180" in said, "200 less the tenth that is held out for validation"
-
-
-@pytest.fixture
-def run_folder(tmp_path):
-    run = open_run(tmp_path / "run", "digits", load_file(str(DIGITS)))
-    write_config(run, "python -m vae_jax.main")
-    return run.workdir
-
-
-@pytest.mark.parametrize("mode", ["train", "eval", "sample"])
-@pytest.mark.parametrize(
-    ("argument", "words"),
-    [
-        ("model.latent=16", ["model.latent: 8 → 16"]),
-        ("model.encoder.channels=(32,32)", ["model.encoder.channels: [32, 64] → [32, 32]"]),
-        ("seed=3", ["seed: 0 → 3"]),
-        ("objective.kl=4", ["objective.kl: 1.0 → 4.0"]),
-        ("train.batch_size=128", ["train.batch_size: 64 → 128"]),
-        ("optimizer.learning_rate=0.01", ["optimizer.learning_rate: 0.001 → 0.01"]),
-    ],
-)
-def test_a_run_folder_of_another_config(mistake, run_folder, mode, argument, words):
-    said = mistake(f"--mode={mode}", f"--config={DIGITS}", f"--workdir={run_folder}", f"--config.{argument}")
-    assert [word for word in words if word not in said] == [], said
-    assert "--workdir" in said
-
-
-def test_a_run_folder_of_more_data(mistake, file, idx_folder, tmp_path):
-    data = f"config.data.update(source='idx', dir={str(idx_folder)!r})"
-    folder = tmp_path / "run"
-    write_config(open_run(folder, "mine", load_file(file(data).removeprefix("--config="))), "command")
-    for split in ("train", "t10k"):
-        idx(idx_folder / f"{split}-images-idx3-ubyte.gz", np.zeros((210, 8, 8), np.uint8))
-        idx(idx_folder / f"{split}-labels-idx1-ubyte.gz", np.zeros(210, np.uint8))
-    said = mistake(f"--workdir={folder}", "--mode=eval")
-    assert "train 180, test 200, validation 20 of 8×8×1 → train 189, test 210, validation 21 of 8×8×1" in said
-
-
-@pytest.mark.parametrize("checkpoint", ["77", "newest", "best"])
-def test_a_checkpoint_of_a_run_that_has_none(mistake, run_folder, checkpoint):
-    assert "no checkpoint" in mistake("--mode=eval", f"--workdir={run_folder}", f"--checkpoint={checkpoint}")
-
-
-def test_a_run_folder_in_which_another_process_trains(mistake, run_folder):
-    with locked(run_folder):
-        assert "where another process is training" in mistake(f"--config={DIGITS}", f"--workdir={run_folder}")
-
-
-def test_a_mistake_in_a_process_of_its_own(tmp_path):
-    """As a user runs it, without what this file patches."""
-    found = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "vae_jax.main",
-            f"--config={DIGITS}",
-            "--config.model.latnet=3",
-            f"--workdir={tmp_path}/x",
-        ],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
-    assert found.returncode == 2
-    assert found.stdout == ""
-    assert found.stderr == "There is no config field model.latnet; did you mean model.latent?\n"
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("environment", "arguments", "words"),
-    [
-        ({"SLURM_STEP_NUM_TASKS": "4"}, [], ["4 or more processes", "--multihost"]),
-        ({"JOB_COMPLETION_INDEX": "1"}, [], ["2 or more processes", "--multihost"]),
-        (
-            {"TPU_WORKER_HOSTNAMES": "a,b", "MEGASCALE_NUM_SLICES": "2"},
-            [],
-            ["4 or more processes", "--multihost"],
-        ),
-        ({}, ["--processes=2"], ["--processes is 2", "--multihost"]),
-        ({}, ["--coordinator=a:1"], ["--coordinator is 'a:1'", "--multihost"]),
-        ({}, ["--multihost", "--processes=0"], ["--processes=0", "positive"]),
-        ({}, ["--multihost", "--process_id=-1"], ["--process_id=-1", "non-negative"]),
-        ({}, ["--multihost", "--processes=2", "--process_id=2"], ["--process_id is 2", "from 0 to 1"]),
-        ({}, ["--multihost", "--coordinator=node0"], ["--coordinator is 'node0'", "HOST:PORT"]),
-        ({}, ["--multihost", "--coordinator=node0:99999"], ["--coordinator is 'node0:99999'", "HOST:PORT"]),
-        ({}, ["--multihost", "--mode=report"], ["--mode is 'report'", "train, eval, sample"]),
-    ],
-)
-def test_processes_that_would_not_be_one_run(mistake, monkeypatch, environment, arguments, words):
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    said = mistake(f"--config={DIGITS}", *arguments)
-    assert [word for word in words if word not in said] == [], said
-
-
-def test_processes_that_cannot_find_each_other(tmp_path):
-    """In a process of its own: jax was asked for its devices here."""
-    command = [sys.executable, "-m", "vae_jax.main", f"--config={DIGITS}", "--multihost"]
-    found = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    assert found.returncode == 2, found.stderr
-    assert found.stderr.count("\n") == 1, found.stderr
-    assert "don't find each other" in found.stderr and "--coordinator" in found.stderr
+def test_a_config_file_that_takes_no_argument(mistake, digits):
+    assert "digits.py:64" in mistake(f"--config={digits}:64")
