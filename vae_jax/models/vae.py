@@ -33,9 +33,9 @@ class VAE(nnx.Module):
     deterministic autoencoder). `likelihood`: "bernoulli", "gaussian" or "laplace", the latter two with a variance
     that is "fixed", a "single" learned one, or learned "per_pixel" by the decoder.
 
-    With `cond`, the names of n conditions, both nets are given cond [B, n] too (Sohn et al., 2015): the posterior beside
-    the encoder's features, so that it can take off what the condition says, the decoder beside z. The prior is the same
-    for all conditions.
+    With `cond`, the names of n conditions, both nets are given cond [B, n] too (Sohn et al., 2015): the encoder beside
+    its features, where the heads can take off what the condition says, the decoder beside z. The prior is the same for
+    all conditions.
     """
 
     def __init__(self, model: Mapping, shape: tuple[int, ...], *, dtype: jnp.dtype, rngs: nnx.Rngs):
