@@ -15,6 +15,7 @@ STUDY = {
     "z": "mean",  # variation, cycle: the latent of an input is its posterior's mean | a sample of it
     "cycles": 20,  # cycle, inpaint: encodings and decodings
     "cond": (),  # what conditional runs are told of inputs and samples, a number for each of model.cond; (): their own
+    "emphasis": "1,2",  # condition: how far it is told otherwise; 1 is the other value, 2 twice as far
     "examples": 1000,  # of a split, at most, that a study of a split looks at
     "dimensions": "",  # latent_map: two latent dimensions to draw as they are, as 0,3
     "color": "",  # latent_map: label or an attribute; default: the label, else the most even attribute
@@ -62,6 +63,7 @@ def check_study(study: ConfigDict) -> None:
     check_choice("study.z", study.z, LATENTS)
     numbers("study.strength", study.strength, least=0)
     numbers("study.temperature", study.temperature, least=0)
+    numbers("study.emphasis", study.emphasis, least=0)
     check_choice("study.split", study.split, SPLITS)
     stage_names(study.postprocess.stages)
     for name, least in LEAST.items():

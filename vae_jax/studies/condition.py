@@ -1,5 +1,7 @@
 """The same picture under another condition: what one latent decodes to when the model is told otherwise."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from vae_jax.data.named import exclusive
@@ -10,95 +12,109 @@ from vae_jax.inference import Model
 from vae_jax.report import story
 from vae_jax.report.figures import GREY
 from vae_jax.studies import nets
-from vae_jax.studies.classifier import Judge, check_classifier, read_judge
-from vae_jax.studies.flips import Flips, flips
+from vae_jax.studies.classifier import check_classifier, read_judge
+from vae_jax.studies.flips import flips
 from vae_jax.studies.inputs import as_the_net_takes_them
 from vae_jax.studies.plots import CLASSES, plotted
 from vae_jax.studies.study import Picture, Result, Setting, Study
+from vae_jax.study_options import numbers
 
 SHOWN, SIDE = 8, 112  # inputs, and pixels of each
 
 
-def condition(model: Model, images: np.ndarray, *, cond: np.ndarray) -> dict[str, np.ndarray]:
+def condition(
+    model: Model, images: np.ndarray, *, cond: np.ndarray, emphasis: float | Sequence[float] = 1.0
+) -> dict[str, np.ndarray]:
     """Decodes the posterior means of images [B, H, W, C] under their own condition `cond` [B, n], and under n others.
 
-    Of attributes, each in turn is told the other way round; of classes, all are told to be of each class in turn.
-    Arrays: `cond` [B, n], `latents` [B, Z], `reconstructions` [B, ...], `told` [n, B, n] and `outputs` [n, B, ...].
+    Of attributes, each in turn is told the other way round; of classes, all are told to be of each class in turn. They
+    are told own + emphasis·(other − own), which beyond 1 is more than any example was told. Arrays, with S emphases:
+    `emphasis` [S], `cond` [B, n], `latents` [B, Z], `reconstructions` [B, ...], `told` [S, n, B, n] and `outputs`
+    [S, n, B, ...].
     """
-    names = model.config.model.cond
+    names, emphases = model.config.model.cond, np.atleast_1d(np.float32(emphasis))
     own = np.broadcast_to(np.float32(cond), (len(images), len(names)))
-    told = np.tile(own, (len(names), 1, 1))
+    others = np.tile(own, (len(names), 1, 1))
     for which in range(len(names)):
         if exclusive(names):
-            told[which] = np.eye(len(names))[which]
+            others[which] = np.eye(len(names))[which]
         else:
-            told[which, :, which] = 1 - own[:, which]
+            others[which, :, which] = 1 - own[:, which]
+    told = own + emphases[:, None, None, None] * (others - own)
     z = nets.encode(model, images, own).mean
     return {
+        "emphasis": emphases,
         "cond": own,
         "latents": z,
         "reconstructions": nets.decode(model, z, own),
         "told": told,
-        "outputs": nets.decode(model, np.broadcast_to(z, (len(names), *z.shape)), told),
+        "outputs": nets.decode(model, np.broadcast_to(z, (*told.shape[:2], *z.shape)), told),
     }
 
 
 def _run(setting: Setting) -> Result:
-    arrays = condition(setting.model, setting.images, cond=setting.cond)
-    pictures, figures, notes = {"condition": _picture(setting, arrays)}, {}, []
+    emphases = numbers("study.emphasis", setting.options.emphasis)
+    arrays = condition(setting.model, setting.images, cond=setting.cond, emphasis=emphases)
+    pictures = {f"condition_{each:g}": _picture(setting, arrays, s) for s, each in enumerate(emphases)}
     judge = read_judge(setting)
     if judge is None:
-        notes.append("Whether pictures become what they are told was not judged: name a classifier (study.classifier).")
-        return Result(arrays, pictures, figures, tuple(notes))
-    found, count = _held_out(setting, judge)
-    for name in setting.config.model.cond:
-        if name in found:
-            figures |= _figures(name, found[name])
-        else:
-            notes.append(f"{name} is not judged: the classifier can't tell it from always guessing the more frequent.")
-    notes.append(
-        f"Shares are of those among {count} held-out pictures whose original the classifier judges right. Drift is the "
-        "mean change of the probabilities of the other attributes that it can tell, from the original. Standard errors "
-        "take pictures as independent, several of which may be of one person."
-    )
-    drifting = {name: each for name, each in found.items() if len(each.others)}
-    if drifting:
-        pictures["drift"] = _drift(drifting)
-    return Result(arrays, pictures, figures, tuple(notes))
-
-
-def _held_out(setting: Setting, judge: Judge) -> tuple[dict[str, Flips], int]:
-    """What the judge says of each condition that it can tell, on held-out examples, and how many these are."""
+        note = "Whether pictures become what they are told was not judged: name a classifier (study.classifier)."
+        return Result(arrays, pictures, {}, (note,))
+    names, figures = setting.config.model.cond, {}
     examples = setting.examples("test", limit=setting.options.examples)
     images = as_the_net_takes_them(examples, setting.config.data)
-    made = condition(setting.model, images, cond=examples.cond)
-    return flips(judge, images, made, names=setting.config.model.cond), len(images)
+    for each in emphases:
+        made = condition(setting.model, images, cond=examples.cond, emphasis=each)
+        found = flips(judge, images, made, names=names)
+        for name, verdicts in found.items():
+            figures |= _figures(name, verdicts, each)
+        if drifting := {name: verdicts for name, verdicts in found.items() if len(verdicts.others)}:
+            pictures[f"drift_{each:g}"] = _drift(drifting, each)
+    unjudged = (
+        f"{name} is not judged: the classifier can't tell it from always guessing the more frequent."
+        for name in names
+        if name not in found
+    )
+    note = (
+        f"Shares are of those among {len(images)} held-out pictures whose original the classifier judges right. Drift "
+        "is the mean change of the probabilities of the other attributes that it can tell. Standard errors take "
+        "pictures as independent, several of which may be of one person."
+    )
+    return Result(arrays, pictures, figures, (*unjudged, note))
 
 
-def _figures(name, found):
+def _figures(name, found, emphasis):
     """The shares and the drift of one condition, as far as there are pictures for them."""
+    far = f"emphasis {emphasis:g}"
     values = {
-        f"flips_{name}": (found.flipped, f"{name}: told otherwise, judged as told (share)"),
-        f"flips_{name}_on": (found.flipped[found.asked], f"{name}: put on (share)"),
-        f"flips_{name}_off": (found.flipped[~found.asked], f"{name}: taken off (share)"),
         f"kept_{name}": (found.kept, f"{name}: plain reconstruction judged as the original (share)"),
+        f"flips_{name}_{emphasis:g}": (found.flipped, f"{name}: told otherwise, judged as told (share), {far}"),
+        f"flips_{name}_on_{emphasis:g}": (found.flipped[found.asked], f"{name}: put on (share), {far}"),
+        f"flips_{name}_off_{emphasis:g}": (found.flipped[~found.asked], f"{name}: taken off (share), {far}"),
     }
     if len(found.others):
-        values[f"drift_{name}"] = (found.drift.mean(axis=1), f"{name}: drift of the other attributes (probability)")
-        plain = f"{name}: the same drift of the plain reconstruction"
-        values[f"drift_{name}_plain"] = (found.plain_drift.mean(axis=1), plain)
+        drift = f"{name}: drift of the other attributes from the"
+        values |= {
+            f"drift_{name}_plain": (found.plain_drift.mean(axis=1), f"{drift} original, plain reconstruction"),
+            f"drift_{name}_{emphasis:g}": (found.drift.mean(axis=1), f"{drift} original, told otherwise, {far}"),
+            f"told_drift_{name}_{emphasis:g}": (
+                found.told_drift.mean(axis=1),
+                f"{drift} plain reconstruction, told otherwise, {far}",
+            ),
+        }
     return {key: figure(each, label) for key, (each, label) in values.items() if len(each)}
 
 
-def _picture(setting, arrays):
+def _picture(setting, arrays, s):
     """A row for each input: itself, decoded as it is, and under each other condition."""
     names, tiles, captions = setting.config.model.cond, [], []
     for b, name in enumerate(setting.inputs.names[:SHOWN]):
-        tiles += [setting.images[b], arrays["reconstructions"][b], *arrays["outputs"][:, b]]
+        tiles += [setting.images[b], arrays["reconstructions"][b], *arrays["outputs"][s, :, b]]
         captions += [name, "decoded", *(_caption(*each) for each in zip(names, arrays["cond"][b], strict=True))]
     pixels = grids.grid(np.stack(tiles), len(names) + 2, captions=captions, min_side=SIDE)
     how = "as each class" if exclusive(names) else f"with one of {', '.join(names)} the other way round (+ on, − off)"
-    return Picture(pixels, f"Inputs, what they decode to under their own condition, and {how}.")
+    alt = f"Inputs, what they decode to under their own condition, and {how}, emphasis {arrays['emphasis'][s]:g}."
+    return Picture(pixels, alt)
 
 
 def _caption(name, value):
@@ -107,7 +123,7 @@ def _caption(name, value):
     return f"{'−' if value > 0.5 else '+'}{name}"
 
 
-def _drift(found):
+def _drift(found, emphasis):
     """The mean drift of each attribute that is told, under each condition and in the plain reconstruction."""
     shown = sorted({other for each in found.values() for other in each.others})
     place = {name: y for y, name in enumerate(reversed(shown))}
@@ -122,8 +138,8 @@ def _drift(found):
         ax.set(xlabel="mean change of the probability from the original", ylim=(-0.7, len(shown) - 0.3))
         ax.set_xlim(left=0)
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    alt = "How far the classifier's probability of each other attribute moves from the original, by what was told."
-    return Picture(plot.pixels, alt)
+    what = "How far the classifier's probability of each other attribute moves from the original"
+    return Picture(plot.pixels, f"{what}, by what was told, emphasis {emphasis:g}.")
 
 
 def _check(setting: Setting) -> None:
