@@ -140,3 +140,9 @@ def test_sampled_vectors_belong_to_the_component_of_their_nearest_point(by_hand)
     np.testing.assert_array_equal(arrays["component"][somewhere], labels[nearest][somewhere])
     assert somewhere.mean() > 0.9, "the samples are of the density of the points"
     np.testing.assert_allclose(arrays["share"].sum(), somewhere.mean())
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 1), (0, 2, 2, 1), (3, 4, 4, 1)], ids=["one alone", "none", "of another size"])
+def test_pictures_that_are_not_a_batch_of_the_runs_shape_are_refused(by_hand, shape):
+    with pytest.raises(UserError, match=r"they must be \[B, 2, 2, 1\] with B of 1 or more"):
+        studies.variation(by_hand(), np.zeros(shape, np.float32))

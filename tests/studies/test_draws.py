@@ -46,7 +46,15 @@ def test_given_noise_is_used_and_must_fit(images):
         drawn(images, count=4, noise=noise)
 
 
-@pytest.mark.parametrize(("options", "said"), [({"count": 0}, "count is 0"), ({"seed": -1}, "seed is -1")])
+@pytest.mark.parametrize(
+    ("options", "said"), [({"count": 0}, "count is 0"), ({"count": 1.5}, "count is 1.5"), ({"seed": -1}, "seed is -1")]
+)
 def test_a_count_or_a_seed_that_can_not_be_is_refused(images, options, said):
     with pytest.raises(UserError, match=said):
         drawn(images, **options)
+
+
+@pytest.mark.parametrize("strength", [-0.1, (0.2, float("nan")), float("inf")])
+def test_a_strength_that_is_none_is_refused(strength):
+    with pytest.raises(UserError, match="it must be 0 or more"):
+        draws.strengths(strength)

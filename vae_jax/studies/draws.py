@@ -51,10 +51,18 @@ def conditions(
     return np.tile(np.float32(cond), (stop - start, 1))
 
 
+def strengths(strength: float | Sequence[float]) -> np.ndarray:
+    """One strength or several as [S] float32; UserError unless all are finite and none is negative."""
+    each = np.atleast_1d(np.float32(strength))
+    if not (np.isfinite(each) & (each >= 0)).all():
+        raise UserError(f"strength is {strength}; it must be 0 or more.")
+    return each
+
+
 def check_count_and_seed(count: int, seed: int) -> None:
     """Raises UserError unless there can be `count` draws under `seed`."""
-    if count < 1:
-        raise UserError(f"count is {count}; it must be 1 or more.")
+    if not isinstance(count, int | np.integer) or count < 1:
+        raise UserError(f"count is {count}; it must be an integer, 1 or more.")
     if not 0 <= seed < SEEDS:
         raise UserError(f"seed is {seed}; it must be from 0 to {SEEDS - 1}.")
 

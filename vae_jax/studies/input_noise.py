@@ -31,7 +31,7 @@ def input_noise(
     Arrays, with S strengths and K = `count`: `strength` [S], `noise` [K, B, ...], `outputs` [S, K, B, ...].
     """
     epsilon = draws.normal(images, images.shape[1:], count=count, seed=seed, name="input noise", noise=noise)
-    strengths = np.atleast_1d(np.float32(strength))
+    strengths = draws.strengths(strength)
     outputs = [nets.reconstruct(model, noisy(images, each * epsilon), cond) for each in strengths]
     return {"strength": strengths, "noise": epsilon, "outputs": np.stack(outputs)}
 

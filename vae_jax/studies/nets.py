@@ -24,7 +24,11 @@ def encode(model: Model, images: np.ndarray, cond: np.ndarray | None = None) -> 
     """q(z|x) of images [..., H, W, C]: arrays [..., Z].
 
     A conditional model is told `cond` [..., n], whose dimensions but the last are broadcast to those of the images.
+    UserError for images of another shape, for one alone and for none.
     """
+    if images.ndim <= len(model.shape) or images.shape[-len(model.shape) :] != tuple(model.shape) or not images.size:
+        needed = ", ".join(map(str, model.shape))
+        raise UserError(f"images are of the shape {images.shape}; they must be [B, {needed}] with B of 1 or more.")
     zeros = np.zeros(model.config.model.latent, np.float32)
     lead = images.shape[: images.ndim - len(model.shape)]
     flat = images.reshape(-1, *model.shape)

@@ -41,7 +41,7 @@ def variation(
     if z == "sample":
         around = draws.normal(images, centers.shape[1:], count=1, seed=seed, name="variation center")[0]
         centers = posterior.mean + posterior.stddev * around  # [B, Z]
-    strengths = np.atleast_1d(np.float32(strength))
+    strengths = draws.strengths(strength)
     latents = centers + strengths[:, None, None, None] * epsilon
     return {
         "strength": strengths,
