@@ -63,7 +63,10 @@ def test_pictures_framed_otherwise_are_told_of(splits, change):
     assert "framed otherwise" in said[0]
 
 
-@pytest.mark.parametrize(("source", "aligned", "hint"), [("digits", False, False), ("celeba", False, True)])
+@pytest.mark.parametrize(
+    ("source", "aligned", "hint"),
+    [("digits", False, False), ("celeba", False, True), ("celeba", True, False)],
+)
 def test_what_helps_is_said_of_faces(splits, source, aligned, hint):
     (said, *_) = told_of(splits, faces(20, seed=5)[:, ::-1].copy(), source=source, aligned=aligned)
     assert ("--align=face" in said) == hint

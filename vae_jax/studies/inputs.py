@@ -64,6 +64,8 @@ def read_inputs(
         raise UserError("--input is '', which names nothing; name pictures, a folder or examples, as test:17,42.")
     examples = EXAMPLES.fullmatch(spec)
     if examples:
+        if align:
+            raise UserError(f"--align=face is for pictures; --input={spec} are the run's own, framed already.")
         split, numbers = examples.groups()
         source = splits()[split]
         return read_split(source, split, _numbers(spec, numbers, len(source), split))
