@@ -33,9 +33,8 @@ class VAE(nnx.Module):
     deterministic autoencoder). `likelihood`: "bernoulli", "gaussian" or "laplace", the latter two with a variance
     that is "fixed", a "single" learned one, or learned "per_pixel" by the decoder.
 
-    With `cond`, the names of n conditions, both nets are given cond [B, n] too (Sohn et al., 2015): the encoder beside
-    its features, where the heads can take off what the condition says, the decoder beside z. The prior is the same for
-    all conditions.
+    With `cond`, the names of n conditions, all are given cond [B, n] too (Sohn et al., 2015): the encoder as channels
+    that are the same at every pixel, the decoder beside z. The prior is the same for all conditions.
     """
 
     def __init__(self, model: Mapping, shape: tuple[int, ...], *, dtype: jnp.dtype, rngs: nnx.Rngs):
@@ -44,10 +43,12 @@ class VAE(nnx.Module):
         conditions = len(model["cond"])
         self.variance_kind, self.output_kind = model["variance_kind"], model["output"]
         self.log_variance = math.log(model["variance"])
-        self.encoder = make_net(model["encoder"], "Encoder", self.shape, dtype=dtype, rngs=rngs)
+        self.encoder = make_net(
+            model["encoder"], "Encoder", (*self.shape[:-1], self.shape[-1] + conditions), dtype=dtype, rngs=rngs
+        )
         heads = 1 if self.posterior_kind == "point" else 2
         # Log-variances are exponentiated: the layers that they come from are float32 whatever the nets compute in.
-        self.heads = nnx.Linear(self.encoder.features + conditions, heads * self.latent, rngs=rngs)
+        self.heads = nnx.Linear(self.encoder.features, heads * self.latent, rngs=rngs)
         per_pixel = self.likelihood_kind != "bernoulli" and self.variance_kind == "per_pixel"
         outputs = (*self.shape[:-1], self.shape[-1] * (2 if per_pixel else 1))
         options = {"dtype": dtype, "out_dtype": jnp.float32 if per_pixel else dtype, "rngs": rngs}
@@ -57,7 +58,10 @@ class VAE(nnx.Module):
 
     def encode(self, x: jax.Array, cond: jax.Array | None = None) -> distributions.Posterior:
         """q(z|x) for x [B, ...]: arrays [B, Z]."""
-        h = self.heads(_beside(self.encoder(x).astype(jnp.float32), cond))
+        if cond is not None:
+            everywhere = cond.reshape(len(x), *[1] * (x.ndim - 2), -1)  # [B, n], or [B, 1, 1, n] for pictures
+            x = jnp.concatenate([x, jnp.broadcast_to(everywhere, (*x.shape[:-1], cond.shape[-1]))], axis=-1)
+        h = self.heads(self.encoder(x).astype(jnp.float32))
         if self.posterior_kind == "point":
             return distributions.Point(h)
         mean, raw = jnp.split(h, 2, axis=-1)  # [B, Z] each
@@ -71,8 +75,9 @@ class VAE(nnx.Module):
 
     def decode(self, z: jax.Array, cond: jax.Array | None = None) -> distributions.Likelihood:
         """p(x|z) for z [B, Z] or [K, B, Z]: arrays [B, ...] or [K, B, ...]."""
-        inputs = _beside(z, cond)
-        raw = self.decoder(inputs.reshape(-1, inputs.shape[-1])).astype(jnp.float32)
+        if cond is not None:
+            z = jnp.concatenate([z, jnp.broadcast_to(cond, (*z.shape[:-1], cond.shape[-1]))], axis=-1)
+        raw = self.decoder(z.reshape(-1, z.shape[-1])).astype(jnp.float32)
         raw = raw.reshape(*z.shape[:-1], *raw.shape[1:])
         if self.likelihood_kind == "bernoulli":
             return distributions.Bernoulli(raw)
@@ -92,13 +97,6 @@ class VAE(nnx.Module):
         keys = key if key.ndim else rng.per_example(key, jnp.arange(x.shape[0]))  # [B]
         z = posterior.sample(keys if samples == 1 else rng.per_sample(keys, jnp.arange(samples)))
         return Output(posterior, z, self.decode(z, cond), self.prior(cond))
-
-
-def _beside(x: jax.Array, cond: jax.Array | None) -> jax.Array:
-    """x [..., D] and cond [B, n], if there is one, as [..., D + n]."""
-    if cond is None:
-        return x
-    return jnp.concatenate([x, jnp.broadcast_to(cond, (*x.shape[:-1], cond.shape[-1]))], axis=-1)
 
 
 def _unfloored(log_variance: float) -> float:
