@@ -107,20 +107,24 @@ def _figures(name, found, emphasis):
 
 def _picture(setting, arrays, s):
     """A row for each input: itself, decoded as it is, and under each other condition."""
-    names, tiles, captions = setting.config.model.cond, [], []
+    names, emphasis, tiles, captions = setting.config.model.cond, arrays["emphasis"][s], [], []
     for b, name in enumerate(setting.inputs.names[:SHOWN]):
         tiles += [setting.images[b], arrays["reconstructions"][b], *arrays["outputs"][s, :, b]]
-        captions += [name, "decoded", *(_caption(*each) for each in zip(names, arrays["cond"][b], strict=True))]
+        told = zip(names, arrays["cond"][b], strict=True)
+        captions += [name, "decoded", *(_caption(*each, emphasis) for each in told)]
     pixels = grids.grid(np.stack(tiles), len(names) + 2, captions=captions, min_side=SIDE)
     how = "as each class" if exclusive(names) else f"with one of {', '.join(names)} the other way round (+ on, − off)"
-    alt = f"Inputs, what they decode to under their own condition, and {how}, emphasis {arrays['emphasis'][s]:g}."
+    alt = f"Inputs, what they decode to under their own condition, and {how}, emphasis {emphasis:g}."
     return Picture(pixels, alt)
 
 
-def _caption(name, value):
-    if exclusive([name]):
-        return name
-    return f"{'−' if value > 0.5 else '+'}{name}"
+def _caption(name, value, emphasis):
+    sign = "" if exclusive([name]) else "−" if value > 0.5 else "+"
+    return f"{sign}{name}{_times(emphasis)}"
+
+
+def _times(emphasis):
+    return "" if emphasis == 1 else f" ×{emphasis:g}"
 
 
 def _drift(found, emphasis):
@@ -130,8 +134,8 @@ def _drift(found, emphasis):
     with plotted(width=9, height=1.2 + 0.24 * len(shown)) as (plot, (ax,)):
         for number, (name, each) in enumerate(found.items()):
             y = [place[other] for other in each.others]
-            color = CLASSES[2 * number % len(CLASSES)]
-            ax.plot(each.drift.mean(axis=0), y, "o", color=color, markersize=5, label=f"{name} told otherwise")
+            color, label = CLASSES[2 * number % len(CLASSES)], f"{name} told otherwise{_times(emphasis)}"
+            ax.plot(each.drift.mean(axis=0), y, "o", color=color, markersize=5, label=label)
             plain = "plain reconstruction" if number == 0 else None
             ax.plot(each.plain_drift.mean(axis=0), y, "|", color=GREY, markersize=11, markeredgewidth=2, label=plain)
         ax.set_yticks(range(len(shown)), reversed(shown), fontsize=9)
