@@ -61,6 +61,20 @@ def named_rows(
     return with_row_names(_mosaic(stacks, columns, gap=gap), names)
 
 
+def captioned_rows(
+    rows: Mapping[str, np.ndarray], captions: Sequence[Sequence[str]], *, min_side: int = 64
+) -> np.ndarray:
+    """Pictures [N,H,W,C] under each name, a row for each with the name at its left: uint8 [h,w,3].
+
+    Every picture stands above a caption of its own, of which there are N for each row.
+    """
+    each = zip(rows.values(), captions, strict=True)
+    tiles = np.concatenate([with_captions(_tiles(images, min_side), below) for images, below in each])
+    height = tiles.shape[1] + LINE
+    names = [(i * height + height // 2, name) for i, name in enumerate(rows)]
+    return with_row_names(_mosaic(tiles, len(tiles) // len(rows), gap=LINE), names)
+
+
 def comparison(
     originals: np.ndarray, reconstructions: np.ndarray, *, columns: int, seen: np.ndarray | None = None
 ) -> np.ndarray:
