@@ -37,6 +37,14 @@ def test_pictures_with_captions_of_their_own_stand_in_the_rows_that_are_named():
     assert (picture[64:below, left:] < grids.WHITE).any(), "there are captions"
 
 
+def test_what_captions_are_of_stands_at_their_left():
+    images = np.zeros((3, 64, 64, 1), np.float32)
+    plain, named = (grids.named_rows({"a": images}, 3, captions="123", captioned=what) for what in ("", "z0 ="))
+    assert (named[64:, :20] < grids.WHITE).any() and (plain[64:, :10] == grids.WHITE).all()
+    width = 3 * 64 + 2 * grids.GROUP
+    np.testing.assert_array_equal(named[:, -width:], plain[:, -width:])
+
+
 def test_large_pictures_keep_their_pixels_and_colours():
     photo = np.random.default_rng(0).random((1, 70, 90, 3), np.float32)
     assert np.array_equal(grids.grid(photo, 1), grids.to_uint8(photo[0]))

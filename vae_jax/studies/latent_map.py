@@ -120,7 +120,7 @@ def _scatter(arrays, titles, color):
                 _, values, words = color
                 for value in np.unique(values):
                     ax.scatter(*points[values == value].T, s=7, color=CLASSES[value % len(CLASSES)], label=words[value])
-                for value, place in _places(points, values).items() if len(words) > 2 else ():
+                for value, place in name_places(points, values).items() if len(words) > 2 else ():
                     ax.text(*place, words[value], weight="bold", ha="center", va="center", bbox=BESIDE)
             ax.set(title=title)
             ax.grid(False)
@@ -131,19 +131,19 @@ def _scatter(arrays, titles, color):
     return Picture(plot.pixels, f"The latents of the test split in two dimensions by {ways}{colored}.")
 
 
-def _places(points, values):
-    """Where the name of each class stands: at the densest of its own points [N, 2] that is apart from other names."""
+def name_places(points: np.ndarray, values: np.ndarray) -> dict[int, np.ndarray]:
+    """Where the name of each class of `values` [N] stands: at its densest point of [N, 2] that is apart from others."""
     from sklearn.neighbors import NearestNeighbors
 
-    scale, places = np.ptp(points, axis=0) + 1e-12, {}
+    scaled, places = points / (np.ptp(points, axis=0) + 1e-12), {}
     for value in np.unique(values):
-        own = points[values == value] / scale
-        among = NearestNeighbors(n_neighbors=min(DENSE, len(own))).fit(own)
-        densest = own[np.argsort(among.kneighbors(own)[0][:, -1], kind="stable")]
-        taken = np.reshape(list(places.values()), (-1, 2)) / scale
-        apart = np.linalg.norm(densest[:, None] - taken, axis=-1).min(axis=1, initial=APART)  # at most APART
-        places[value] = densest[apart.argmax()] * scale
-    return places
+        own = np.flatnonzero(values == value)
+        among = NearestNeighbors(n_neighbors=min(DENSE, len(own))).fit(scaled[own])
+        densest = own[np.argsort(among.kneighbors(scaled[own])[0][:, -1], kind="stable")]
+        taken = scaled[np.array(list(places.values()), int)]
+        apart = np.linalg.norm(scaled[densest][:, None] - taken, axis=-1).min(axis=1, initial=APART)  # at most APART
+        places[value] = densest[apart.argmax()]
+    return {value: points[place] for value, place in places.items()}
 
 
 def _pictures(points, images):
