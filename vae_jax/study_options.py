@@ -10,7 +10,7 @@ from vae_jax.nn.layers import check_choice
 # The fields of a config below "study", with their defaults; lists are numbers or names with commas between.
 STUDY = {
     "seed": 0,
-    "count": 10,  # draws for each input; interpolate: steps
+    "count": 10,  # variation, input_noise, posterior: draws for each input; sample: samples; interpolate: steps
     "strength": "0.2,0.5,1",  # variation, input_noise: what the noise is multiplied by
     "z": "mean",  # variation, cycle: the latent of an input is its posterior's mean | a sample of it
     "cycles": 20,  # cycle, inpaint: encodings and decodings

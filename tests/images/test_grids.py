@@ -27,6 +27,24 @@ def test_small_digits_are_enlarged_by_a_whole_factor_to_64_pixels_or_more():
     assert grids.grid(np.zeros((1, 28, 28, 1)), 1).shape == (84, 84, 3)
 
 
+def test_pictures_with_captions_of_their_own_stand_in_the_rows_that_are_named():
+    images = np.random.default_rng(0).random((2, 64, 64, 3), np.float32)
+    one, other = grids.to_uint8(images)
+    picture = grids.captioned_rows({"a": images, "b": images[::-1]}, [["1", "2"], ["3", "4"]])
+    left, below = picture.shape[1] - 2 * 64 - grids.LINE, (picture.shape[0] - grids.LINE) // 2 + grids.LINE
+    np.testing.assert_array_equal(picture[:64, left : left + 64], one)
+    np.testing.assert_array_equal(picture[below : below + 64, left : left + 64], other)
+    assert (picture[64:below, left:] < grids.WHITE).any(), "there are captions"
+
+
+def test_what_captions_are_of_stands_at_their_left():
+    images = np.zeros((3, 64, 64, 1), np.float32)
+    plain, named = (grids.named_rows({"a": images}, 3, captions="123", captioned=what) for what in ("", "z0 ="))
+    assert (named[64:, :20] < grids.WHITE).any() and (plain[64:, :10] == grids.WHITE).all()
+    width = 3 * 64 + 2 * grids.GROUP
+    np.testing.assert_array_equal(named[:, -width:], plain[:, -width:])
+
+
 def test_large_pictures_keep_their_pixels_and_colours():
     photo = np.random.default_rng(0).random((1, 70, 90, 3), np.float32)
     assert np.array_equal(grids.grid(photo, 1), grids.to_uint8(photo[0]))

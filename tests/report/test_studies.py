@@ -13,10 +13,11 @@ from vae_jax.report.embedding import picture_uri
 from vae_jax.report.page import write_report
 
 
-def save_study(workdir, name, chapter, title):
+def save_study(workdir, name, chapter, title, *, figures=1):
     folder = workdir / "studies" / name
     folder.mkdir(parents=True)
     Image.fromarray(np.zeros((60, 60, 3), np.uint8)).save(folder / "picture.png")
+    figure = {"mean": 1.234, "stderr": 0.01, "examples": 9, "label": f"Figure of {name}", "unit": "nats"}
     meta = {
         "study": name,
         "title": title,
@@ -24,7 +25,7 @@ def save_study(workdir, name, chapter, title):
         "command": f"python -m vae_jax.main --mode=study --study={name}",
         "inputs": [],
         "notes": [f"A note of <{name}>."],
-        "figures": {"x": {"mean": 1.234, "stderr": 0.01, "examples": 9, "label": f"Figure of {name}", "unit": "nats"}},
+        "figures": {f"x{i}": figure for i in range(figures)},
         "pictures": [{"file": "picture.png", "alt": f"What {name} shows, in words."}],
     }
     (folder / "meta.json").write_text(json.dumps(meta))
@@ -40,7 +41,7 @@ def test_studies_stand_in_their_chapters_in_order(tmp_path):
     }
     (tmp_path / "config.json").write_text(json.dumps(run | {"command": "python"}))
     save_study(tmp_path, "bias", story.FAILS, "Bias")
-    save_study(tmp_path, "variation", story.MADE_FROM_IT, "Variation")
+    save_study(tmp_path, "variation", story.MADE_FROM_IT, "Variation", figures=90)
     save_study(tmp_path, "cycle", story.COMES_BACK, "Cycle")
     save_study(tmp_path, "reconstruct", story.COMES_BACK, "Reconstruct")
     save_study(tmp_path, "a_new_one", story.COMES_BACK, "New")
@@ -54,6 +55,7 @@ def test_studies_stand_in_their_chapters_in_order(tmp_path):
     assert "A note of &lt;bias&gt;." in html and "Figure of cycle" in html
     assert html.count("data:image/png;base64,") == 5
     assert "What variation shows, in words." in html
+    assert re.findall(r"<summary>(All .*?)</summary>", html) == ["All 90 figures"], "few figures are not folded away"
 
 
 def test_a_photograph_is_embedded_light_and_a_plot_as_it_is():

@@ -9,7 +9,7 @@ from PIL import Image
 
 from vae_jax.disk import written_aside
 from vae_jax.errors import UserError
-from vae_jax.images.lettering import with_captions, with_row_names
+from vae_jax.images.lettering import caption_middle, with_captions, with_row_names
 
 LINE = 2  # pixels between the pictures of a grid, and between an original and its reconstruction
 GROUP = 12  # pixels between pairs
@@ -45,12 +45,18 @@ def pairs(originals: np.ndarray, reconstructions: np.ndarray, columns: int, *, m
 
 
 def named_rows(
-    rows: Mapping[str, np.ndarray], columns: int, *, captions: Sequence[str] = (), min_side: int = 64, gap: int = GROUP
+    rows: Mapping[str, np.ndarray],
+    columns: int,
+    *,
+    captions: Sequence[str] = (),
+    captioned: str = "",
+    min_side: int = 64,
+    gap: int = GROUP,
 ) -> np.ndarray:
     """Pictures that belong together, [N,H,W,C] under each name, right below each other: uint8 [h,w,3].
 
-    The names stand at the left of their rows, the captions, where there are any, below what belongs together; what
-    doesn't is `gap` pixels apart.
+    The names stand at the left of their rows, the captions, where there are any, below what belongs together, with
+    `captioned`, what they all are, at their left; what doesn't belong together is `gap` pixels apart.
     """
     tiles = [_tiles(images, min_side) for images in rows.values()]
     stacks = _captioned(_stacks(tiles), captions)  # [N,h,w,3]
@@ -58,7 +64,23 @@ def named_rows(
     side = tiles[0].shape[1]
     tops = range(0, -(-n // columns) * (height + gap), height + gap)
     names = [(top + i * (side + LINE) + side // 2, name) for top in tops for i, name in enumerate(rows)]
+    if captioned:
+        names += [(top + caption_middle(height), captioned) for top in tops]
     return with_row_names(_mosaic(stacks, columns, gap=gap), names)
+
+
+def captioned_rows(
+    rows: Mapping[str, np.ndarray], captions: Sequence[Sequence[str]], *, min_side: int = 64
+) -> np.ndarray:
+    """Pictures [N,H,W,C] under each name, a row for each with the name at its left: uint8 [h,w,3].
+
+    Every picture stands above a caption of its own, of which there are N for each row.
+    """
+    each = zip(rows.values(), captions, strict=True)
+    tiles = np.concatenate([with_captions(_tiles(images, min_side), below) for images, below in each])
+    height = tiles.shape[1] + LINE
+    names = [(i * height + height // 2, name) for i, name in enumerate(rows)]
+    return with_row_names(_mosaic(tiles, len(tiles) // len(rows), gap=LINE), names)
 
 
 def comparison(

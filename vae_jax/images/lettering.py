@@ -40,13 +40,18 @@ def with_captions(tiles: np.ndarray, captions: Sequence[str]) -> np.ndarray:
     n, height, width, _ = tiles.shape
     taller = np.full((n, height + SIZE + MARGIN, width, 3), WHITE, np.uint8)
     taller[:, :height] = tiles
-    middle = (width / 2, height + MARGIN / 2 + SIZE / 2)
+    middle = (width / 2, caption_middle(taller.shape[1]))
     return np.stack(
         [
             _written(tile, font, [(*middle, _shortened(font, caption, width))], anchor="mm")
             for tile, caption in zip(taller, captions, strict=True)
         ]
     )
+
+
+def caption_middle(height: int) -> float:
+    """Where the middle of its caption is, in pixels from the top, in a picture that is `height` pixels with it."""
+    return height - (SIZE + MARGIN) / 2
 
 
 @functools.cache

@@ -13,6 +13,7 @@ from vae_jax.report import story
 from vae_jax.studies import nets
 from vae_jax.studies.classifier import check_classifier, read_judge
 from vae_jax.studies.inputs import as_the_net_takes_them
+from vae_jax.studies.plots import CLASSES, plotted
 from vae_jax.studies.study import Picture, Result, Setting, Study
 
 STRENGTHS = (-2.0, -1.0, 0.0, 1.0, 2.0)
@@ -20,6 +21,8 @@ FITTED = 5000  # training examples that directions are found on
 DEFAULT = 5  # attributes
 WAYS = ("mean_difference", "logistic")
 LEAST = 10  # training examples with an attribute, and without it, for a direction
+SHOWN, SIDE = 3, 96  # inputs, and pixels of each
+WORDS = {"mean_difference": "the difference of means", "logistic": "a logistic probe's normal"}
 
 
 def attributes(
@@ -67,9 +70,10 @@ def _run(setting: Setting) -> Result:
     examples = as_the_net_takes_them(known, setting.config.data)
     told = {"cond": setting.cond, "examples_cond": known.cond}
     arrays = attributes(setting.model, setting.images, examples=examples, labels=labels, **told)
-    figures, notes = _success(setting, names, arrays)
-    pictures = {way: _picture(setting, names, arrays, way) for way in WAYS}
-    return Result(arrays, pictures, figures, notes)
+    told, figures, notes = _success(setting, names, arrays)
+    pictures = {"success": _curves(names, arrays["strength"], told)} if figures else {}
+    pictures |= {way: _picture(setting, names, arrays, told, way) for way in WAYS}
+    return Result(arrays | told, pictures, figures, notes)
 
 
 def _chosen(setting):
@@ -98,10 +102,18 @@ def _chosen(setting):
 
 
 def _success(setting, names, arrays):
-    """How much the classifier's probability of an attribute moves, from the least to the greatest strength."""
+    """What the classifier says of inputs and outputs, how far that moves from least to greatest strength, and notes.
+
+    Arrays of the probability of each attribute, NaN where it is not judged: `input_probability` [G, B] and
+    `..._probability` [G, S, B].
+    """
     judge = read_judge(setting)
     if judge is None:
-        return {}, ("Whether an attribute came or went was not judged: name a classifier with study.classifier.",)
+        return {}, {}, ("Whether an attribute came or went was not judged: name a classifier with study.classifier.",)
+    shape = arrays[f"{WAYS[0]}_outputs"].shape[:3]  # G, S, B
+    told = {"input_probability": np.full((shape[0], shape[2]), np.nan)}
+    told |= {f"{way}_probability": np.full(shape, np.nan) for way in WAYS}
+    of_inputs = judge(setting.images)  # [B, A]
     figures, notes = {}, []
     for g, name in enumerate(names):
         if name not in judge.names or not judge.reliable[judge.names.index(name)]:
@@ -111,22 +123,51 @@ def _success(setting, names, arrays):
         notes.append(
             f"{name}: the classifier is right in {judge.accuracy[a]:.3f}, guessing in {judge.majority[a]:.3f}."
         )
+        told["input_probability"][g] = of_inputs[:, a]
         for way in WAYS:
-            told = judge(arrays[f"{way}_outputs"][g][[0, -1]])[..., a]  # [2, B]
+            found = judge(arrays[f"{way}_outputs"][g])[..., a]  # [S, B]
+            told[f"{way}_probability"][g] = found
             label = f"Probability of {name}, strength {STRENGTHS[-1]:g} less {STRENGTHS[0]:g}, {way.replace('_', ' ')}"
-            figures[f"{name}_{way}"] = figure(told[1] - told[0], label)
-    return figures, tuple(notes)
+            figures[f"{name}_{way}"] = figure(found[-1] - found[0], label)
+    return told, figures, tuple(notes)
 
 
-def _picture(setting, names, arrays, way):
-    rows = {
-        name: np.concatenate([setting.images[:1], outputs[:, 0]])
-        for name, outputs in zip(names, arrays[f"{way}_outputs"], strict=True)
-    }
-    captions = ["input", *(f"{strength:+g}" if strength else "decoded" for strength in arrays["strength"])]
-    pixels = grids.named_rows(rows, len(captions), captions=captions, min_side=96)
-    words = {"mean_difference": "the difference of means", "logistic": "a logistic probe's normal"}[way]
-    return Picture(pixels, f"{setting.inputs.names[0]} moved along the direction of each attribute, by {words}.")
+def _curves(names, strengths, told):
+    """The probability of each attribute that is judged at each strength, the mean over the inputs with its error."""
+    with plotted(width=10, height=3.6, columns=len(WAYS), sharey=True) as (plot, axes):
+        for ax, way in zip(axes, WAYS, strict=True):
+            for g, name in enumerate(names):
+                found = told[f"{way}_probability"][g]  # [S, B]
+                if not np.isnan(found).any():
+                    error = found.std(axis=1, ddof=1) / np.sqrt(found.shape[1]) if found.shape[1] > 1 else None
+                    look = {"color": CLASSES[2 * g % len(CLASSES)], "marker": "o", "markersize": 4, "capsize": 3}
+                    ax.errorbar(strengths, found.mean(axis=1), error, label=name, **look)
+            ax.set(title=f"by {WORDS[way]}", xlabel="strength", ylim=(0, 1))
+        axes[0].set_ylabel("probability of the attribute")
+        axes[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    count = told["input_probability"].shape[1]
+    alt = (
+        f"The classifier's probability of each attribute after moving along its direction, the mean over {count} "
+        "inputs ± its standard error."
+    )
+    return Picture(plot.pixels, alt)
+
+
+def _picture(setting, names, arrays, told, way):
+    """A row for each attribute and shown input, with what the classifier says, where it does, below each picture."""
+    words = ["input", *(f"{strength:+g}" if strength else "decoded" for strength in arrays["strength"])]
+    rows, captions = {}, []
+    for g, name in enumerate(names):
+        for b, example in enumerate(setting.inputs.names[:SHOWN]):
+            rows[f"{name}, {example}"] = np.concatenate([setting.images[b : b + 1], arrays[f"{way}_outputs"][g, :, b]])
+            said = [told["input_probability"][g, b], *told[f"{way}_probability"][g, :, b]] if told else [np.nan]
+            judged = not np.isnan(said).any()
+            captions.append([f"{w}: {p:.2f}" for w, p in zip(words, said, strict=True)] if judged else words)
+    pixels = grids.captioned_rows(rows, captions, min_side=SIDE)
+    shown, count = min(SHOWN, len(setting.images)), len(setting.images)
+    below = "; below each the strength and the classifier's probability of the attribute" if told else ""
+    alt = f"{shown} of {count} inputs moved along the direction of each attribute, by {WORDS[way]}{below}."
+    return Picture(pixels, alt)
 
 
 def _check(setting: Setting) -> None:

@@ -5,6 +5,7 @@ import numpy as np
 
 from vae_jax.errors import UserError
 from vae_jax.images import grids
+from vae_jax.images.lettering import with_heading
 from vae_jax.inference import Model
 from vae_jax.nn.squeezenet import SqueezeNet
 from vae_jax.objectives.feature_distance import feature_distance, open_squeezenet
@@ -22,6 +23,7 @@ SHOWN, SIDE = 8, 96  # of the worst pictures
 CHUNK = 256  # pictures measured at once
 SURE = 0.05
 ERRORS = {"mse": "Squared error per pixel", "ssim": "SSIM", "feature_distance": "Feature distance"}
+WORSE = {"mse": "above 0", "ssim": "below 0", "feature_distance": "above 0"}  # a difference that is to a group's cost
 
 
 def bias(
@@ -84,15 +86,15 @@ def _run(setting: Setting) -> Result:
                 "low": float(arrays[f"{name}_low"][g]),
                 "high": float(arrays[f"{name}_high"][g]),
                 "p": float(arrays[f"{name}_p"][g]),
-                "label": f"{label}: {names[g]} less the others",
+                "label": f"{label}: {names[g]} less the others (worse where {WORSE[name]})",
                 "unit": "",
             }
     pictures = {"groups": _forest(names, found, order, people)} if order else {}
     if order:
         within = np.flatnonzero(groups[:, order[0]])
-        what = f"The pictures of {names[order[0]]}, the worst of the groups that are judged,"
+        what = f"{names[order[0]]}, the worst of the groups that are judged"
         pictures["worst_group"] = _worst(examples.names, images, arrays, within, what)
-    pictures["worst"] = _worst(examples.names, images, arrays, np.arange(len(images)), "The held-out pictures")
+    pictures["worst"] = _worst(examples.names, images, arrays, np.arange(len(images)), "All held-out pictures")
     arrays["groups"] = groups
     notes = _notes(names, found, order, people, len(images))
     if len(images) < len(setting.splits["test"]):
@@ -128,12 +130,14 @@ def _squeezenet(setting):
 def _notes(names, found, order, people, count):
     who = f"{len(np.unique(people))} people" if people is not None else "who is in them is not known"
     unit = "people" if people is not None else "pictures"
-    sure = [names[g] for g in order if found.p[g] < SURE]
+    sure = [g for g in order if found.p[g] < SURE]
+    worse, better = ([names[g] for g in sure if sign * found.difference[g] > 0] for sign in (1, -1))
     small = [f"{names[g]} ({found.pictures[g]}, {found.people[g]})" for g in np.flatnonzero(~found.judged)]
     said = [
         f"{count:,} pictures of the test split; {who}. Intervals (95%) and standard errors are from {RESAMPLES:,} "
         f"resamples of {unit}; p values are corrected by Holm's method over the {len(order)} groups that are judged.",
-        f"Groups whose squared error differs (p < {SURE} after correction): {', '.join(sure) or 'none'}.",
+        f"Groups whose squared error differs (p < {SURE} after correction). Worse than the others: "
+        f"{', '.join(worse) or 'none'}. Better: {', '.join(better) or 'none'}.",
     ]
     if small:
         said.append(
@@ -146,19 +150,21 @@ def _notes(names, found, order, people, count):
 def _forest(names, found, order, people):
     """The difference of each judged group with its interval, the worst above."""
     counted = ("pictures",) if people is None else ("pictures", "people")
+    colors = [GREY if found.p[g] >= SURE else VERMILLION if found.difference[g] > 0 else BLUE for g in order]
     with plotted(width=9, height=1 + 0.26 * len(order)) as (plot, (ax,)):
-        for place, g in enumerate(reversed(order)):
-            color = VERMILLION if found.p[g] < SURE else BLUE
+        for place, (g, color) in enumerate(zip(reversed(order), reversed(colors), strict=True)):
             ax.plot([found.low[g], found.high[g]], [place, place], color=color, linewidth=1.6)
             ax.plot(found.difference[g], place, color=color, marker="o" if found.p[g] < SURE else "|", markersize=6)
         labels = [f"{names[g]} ({', '.join(str(vars(found)[each][g]) for each in counted)})" for g in reversed(order)]
         ax.set_yticks(range(len(order)), labels, fontsize=9)
         ax.axvline(0, color=GREY, linewidth=1)
         ax.grid(False)
-        ax.set(xlabel="squared error per pixel, those within less the others", ylim=(-0.7, len(order) - 0.3))
+        ax.set_xlabel("squared error per pixel, those within less the others (← better, worse →)")
+        ax.set_ylim(-0.7, len(order) - 0.3)
     alt = (
         f"The difference in squared error of each group ({', '.join(counted)} within) from the others with its 95% "
-        f"interval; a dot marks a difference with p < {SURE} after Holm's correction."
+        f"interval; a dot marks a difference with p < {SURE} after Holm's correction, red where it is worse for the "
+        "group, blue where better."
     )
     return Picture(plot.pixels, alt)
 
@@ -168,8 +174,9 @@ def _worst(names, images, arrays, within, what):
     worst = within[np.argsort(-arrays["mse"][within])][:SHOWN]
     captions = [f"{names[i]}: {arrays['mse'][i]:.3f}" for i in worst]
     rows = {"input": images[worst], "z = mean": arrays["reconstructions"][worst]}
-    pixels = grids.named_rows(rows, SHOWN, captions=captions, min_side=SIDE)
-    return Picture(pixels, f"{what} with the largest squared error per pixel, which stands below them.")
+    pixels = grids.named_rows(rows, SHOWN, captions=captions, captioned="squared error", min_side=SIDE)
+    alt = f"{what}: those with the largest squared error per pixel, which stands below them."
+    return Picture(with_heading(pixels, alt), alt)
 
 
 def _check(setting: Setting) -> None:

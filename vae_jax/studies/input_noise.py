@@ -73,7 +73,11 @@ def _picture(setting: Setting, arrays: dict[str, np.ndarray]) -> Picture:
             )
     captions = ["input", "seen (1)", *map(str, range(1, shown + 1))]
     pixels = grids.named_rows(rows, len(captions), captions=captions)
-    alt = "Inputs, one of their noisy versions, and reconstructions of several, a row for each stddev of the noise."
+    count, of = len(arrays["noise"]), len(setting.images)
+    alt = (
+        f"{min(SHOWN, of)} of {of} inputs, the first of their {count} noisy versions, and reconstructions of {shown} "
+        "of these, a row for each stddev of the noise."
+    )
     return Picture(pixels, alt)
 
 

@@ -19,6 +19,8 @@ PERPLEXITY = 30
 CANVAS, THUMBNAIL = 1100, 40  # pixels of the map of pictures, and of one of them
 LABEL = "label"
 BESIDE = {"boxstyle": "round", "facecolor": "white", "alpha": 0.7}  # of a class's name on its points
+DENSE = 10  # points of a class, in whose midst its name may stand
+APART = 0.08  # of the width and height of a map, that names of classes are apart
 
 
 def latent_map(
@@ -118,9 +120,8 @@ def _scatter(arrays, titles, color):
                 _, values, words = color
                 for value in np.unique(values):
                     ax.scatter(*points[values == value].T, s=7, color=CLASSES[value % len(CLASSES)], label=words[value])
-                    middle = np.median(points[values == value], axis=0)
-                    if len(words) > 2:
-                        ax.text(*middle, words[value], weight="bold", ha="center", bbox=BESIDE)
+                for value, place in name_places(points, values).items() if len(words) > 2 else ():
+                    ax.text(*place, words[value], weight="bold", ha="center", va="center", bbox=BESIDE)
             ax.set(title=title)
             ax.grid(False)
         if color is not None:
@@ -128,6 +129,21 @@ def _scatter(arrays, titles, color):
     colored = f", coloured by {color[0]}" if color is not None else ""
     ways = " and ".join(titles.values())
     return Picture(plot.pixels, f"The latents of the test split in two dimensions by {ways}{colored}.")
+
+
+def name_places(points: np.ndarray, values: np.ndarray) -> dict[int, np.ndarray]:
+    """Where the name of each class of `values` [N] stands: at its densest point of [N, 2] that is apart from others."""
+    from sklearn.neighbors import NearestNeighbors
+
+    scaled, places = points / (np.ptp(points, axis=0) + 1e-12), {}
+    for value in np.unique(values):
+        own = np.flatnonzero(values == value)
+        among = NearestNeighbors(n_neighbors=min(DENSE, len(own))).fit(scaled[own])
+        densest = own[np.argsort(among.kneighbors(scaled[own])[0][:, -1], kind="stable")]
+        taken = scaled[np.array(list(places.values()), int)]
+        apart = np.linalg.norm(scaled[densest][:, None] - taken, axis=-1).min(axis=1, initial=APART)  # at most APART
+        places[value] = densest[apart.argmax()]
+    return {value: points[place] for value, place in places.items()}
 
 
 def _pictures(points, images):

@@ -43,13 +43,13 @@ def _check_latent(model):
 def _run(setting: Setting) -> Result:
     told = _told(setting)
     arrays = manifold(setting.model, told=told)
-    captions = [f"{value:.1f}" for value in arrays["values"]]
+    captions = [f"{value:.2f}" for value in arrays["values"]]
     if arrays["outputs"].ndim == 4:
-        rows = {"z0": arrays["outputs"]}
+        rows = {"decoded": arrays["outputs"]}
     else:
         values = arrays["values"][::-1]
         rows = {f"z1 = {value:.2f}": row for value, row in zip(values, arrays["outputs"], strict=True)}
-    pixels = grids.named_rows(rows, SIDE, captions=captions, min_side=PIXELS, gap=0)
+    pixels = grids.named_rows(rows, SIDE, captions=captions, captioned="z0 =", min_side=PIXELS, gap=0)
     alt = f"Decodes at {SIDE} quantiles of the prior along each latent dimension: z0 to the right, z1 upwards."
     notes = () if told is None else (f"All of them are told {in_words(told, setting.config.model.cond)}.",)
     return Result(arrays, {"manifold": Picture(pixels, alt)}, notes=notes)

@@ -11,6 +11,7 @@ from vae_jax.report import story
 from vae_jax.studies import draws, nets
 from vae_jax.studies.classifier import check_classifier, read_judge
 from vae_jax.studies.measures import distance, diversity
+from vae_jax.studies.plots import CLASSES, plotted
 from vae_jax.studies.study import Picture, Result, Setting, Study, check_size, latent_noise
 from vae_jax.study_options import numbers
 
@@ -71,24 +72,46 @@ def _run(setting: Setting) -> Result:
         strength = f"{arrays['strength'][s]:g}"
         figures[f"distance_{strength}"] = figure(far, f"Squared distance per pixel to the input, strength {strength}")
         figures[f"diversity_{strength}"] = figure(wide, f"Diversity (stddev per pixel), strength {strength}")
-    figures |= _drift(setting, arrays)
-    return Result(arrays, {"variation": _picture(setting, arrays)}, figures)
+    drift = _drift(setting, arrays)
+    pictures = {"variation": _picture(setting, arrays)}
+    if drift:
+        pictures["drift"] = _dots(drift, arrays["strength"])
+    for name, each in drift.items():
+        for strength, values in zip(arrays["strength"], each, strict=True):
+            label = f"Drift of {name} (probability), strength {strength:g}"
+            figures[f"drift_{name}_{strength:g}"] = figure(values, label)
+    return Result(arrays, pictures, figures)
 
 
-def _drift(setting: Setting, arrays: dict[str, np.ndarray]) -> dict[str, dict]:
-    """How far the probability of each attribute that the classifier can tell moves from the input's reconstruction."""
+def _drift(setting: Setting, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """How far the probability of each attribute that the classifier can tell moves from the input's reconstruction.
+
+    [S, B] under the attribute's name, the mean over the variations.
+    """
     judge = read_judge(setting)
     if judge is None:
         return {}
     moved = judge(arrays["outputs"]) - judge(arrays["reconstructions"])  # [S, K, B, A]
     drift = np.abs(moved).mean(axis=1)  # [S, B, A]
-    return {
-        f"drift_{judge.names[a]}_{strength:g}": figure(
-            drift[s, :, a], f"Drift of {judge.names[a]} (probability), strength {strength:g}"
-        )
-        for a in np.flatnonzero(judge.reliable)
-        for s, strength in enumerate(arrays["strength"])
-    }
+    return {judge.names[a]: drift[..., a] for a in np.flatnonzero(judge.reliable)}
+
+
+def _dots(drift, strengths):
+    """The mean drift of each attribute at each strength, the largest at the greatest above."""
+    order = sorted(drift, key=lambda name: drift[name][strengths.argmax()].mean())
+    with plotted(width=9, height=1.2 + 0.24 * len(order)) as (plot, (ax,)):
+        for s, strength in enumerate(strengths):
+            means = [drift[name][s].mean() for name in order]
+            ax.plot(means, range(len(order)), "o", color=CLASSES[s % len(CLASSES)], label=f"strength {strength:g}")
+        ax.set_yticks(range(len(order)), order, fontsize=9)
+        ax.set(xlabel="mean drift of the probability", ylim=(-0.7, len(order) - 0.3))
+        ax.set_xlim(left=0)
+        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    alt = (
+        "How far the classifier's probability of each attribute moves from the input's own reconstruction, the mean "
+        "over inputs and variations, the most moved above."
+    )
+    return Picture(plot.pixels, alt)
 
 
 def _picture(setting: Setting, arrays: dict[str, np.ndarray]) -> Picture:

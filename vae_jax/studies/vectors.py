@@ -16,6 +16,7 @@ from vae_jax.studies.study import Picture, Result, Setting, Study
 
 POINTS = 2000
 FAR = 99  # per cent of the real points have a nearer neighbour than a sample that belongs nowhere
+NOWHERE = "#bbbbbb"  # a sample that belongs to no component
 RECOVERED = 0.25  # of its true share that a component must have among the samples
 
 
@@ -82,11 +83,18 @@ def _scatter(points, labels, arrays):
         real, sampled = (points[:POINTS], labels[:POINTS]), (arrays["samples"], arrays["component"])
         both = {"held-out points": real, "samples": sampled}
         for ax, (title, (values, which)) in zip(axes, both.items(), strict=True):
-            colors = np.where(which < 0, "#bbbbbb", np.array(CLASSES)[which % len(CLASSES)])
-            ax.scatter(*values[:, :dimensions].T, c=colors, s=4)
+            for component in np.unique([-1, *labels]):  # the same names beside both
+                name, color = (component, _color(component)) if component >= 0 else ("none", NOWHERE)
+                ax.scatter(*values[which == component, :dimensions].T, color=color, s=4, label=name)
             low, high = points.min(axis=0), points.max(axis=0)
-            limits = {f"{axis}lim": (low[i], high[i]) for i, axis in enumerate("xyz"[:dimensions])}
-            ax.set(title=title, **limits)
+            for d, axis in enumerate("xyz"[:dimensions]):
+                ax.set(**{f"{axis}lim": (low[d], high[d]), f"{axis}label": f"axis {d + 1}"})
+            ax.set(title=title)
+            if dimensions == 3:
+                ax.set_box_aspect(None, zoom=0.88)  # leaves the third axis room for its name
+                ax.locator_params(nbins=4)
+        handles = axes[-1].get_legend_handles_labels()
+        plot.figure.legend(*handles, loc="outside right center", title="component", markerscale=4)
     return plot.pixels
 
 
@@ -103,14 +111,19 @@ def _densities(points, samples):
 
 
 def _shares(true, share):
+    """In the colours of the components, which the samples fill."""
     places = np.arange(len(true))
+    colors = [_color(component) for component in places]
     with plotted(width=10, height=2.6) as (plot, (ax,)):
-        ax.bar(places - 0.2, true, 0.4, color=BLUE, label="held out")
-        ax.bar(places + 0.2, share, 0.4, color=VERMILLION, label="samples")
+        ax.bar(places - 0.2, true, 0.36, facecolor="none", edgecolor=colors, linewidth=1.6)
+        ax.bar(places + 0.2, share, 0.36, facecolor=colors, edgecolor=colors, linewidth=1.6)
         ax.set_xticks(places)
-        ax.set(title="share of each component", xlabel="component")
-        ax.legend()
+        ax.set(title="share of each component: held out (outlined) and of the samples (filled)", xlabel="component")
     return plot.pixels
+
+
+def _color(component):
+    return CLASSES[component % len(CLASSES)]
 
 
 def _check(setting: Setting) -> None:
