@@ -99,6 +99,15 @@ def test_a_run_beside_its_copy_is_twice_the_same_and_another_crop_is_said(comman
     assert meta["notes"] == ["copy was trained on pictures of data.crop=center; these are whole."]
 
 
+def test_each_study_says_of_its_run_that_it_learnt_from_the_test_split_and_how_far_it_is(command, own):
+    config = (own / "config.json").read_text().replace('"train_on": "train"', '"train_on": "all"')
+    (own / "config.json").write_text(config.replace('"steps": 32', '"steps": 64'))
+    command(f"--workdir={own}", "--study=posterior,manifold")
+    for name in ("posterior", "manifold"):
+        notes = json.loads((own / "studies" / name / "meta.json").read_text())["notes"]
+        assert "no figure here is a held-out one" in notes[0] and "32 of the 64 steps" in notes[1]
+
+
 def test_a_study_that_fails_leaves_the_earlier_one_whole(command, own, monkeypatch):
     command(f"--workdir={own}", "--study=posterior", "--input=test:3")
     before = arrays_of(own, "posterior")

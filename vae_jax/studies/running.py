@@ -17,6 +17,7 @@ from vae_jax.images.animation import save_gif
 from vae_jax.images.lettering import with_heading
 from vae_jax.inference import load_model
 from vae_jax.run import made_with, write_json
+from vae_jax.studies.cautions import cautions
 from vae_jax.studies.framing import unlike_held_out
 from vae_jax.studies.opening import Asked, open_setting
 from vae_jax.studies.study import Setting, Study
@@ -137,7 +138,7 @@ def _meta(study, setting, result, made):
         "command": made.command,
         "inputs": list(setting.inputs.names) if study.inputs else [],
         "input_notes": list(setting.inputs.notes) if study.inputs else [],
-        "notes": [*(setting.inputs.warnings if study.inputs else ()), *result.notes],
+        "notes": [*cautions(setting), *(setting.inputs.warnings if study.inputs else ()), *result.notes],
         "figures": result.figures,
         "pictures": [
             {"file": _file_name(name, picture), "alt": picture.alt} for name, picture in result.pictures.items()
