@@ -16,6 +16,7 @@ from vae_jax.images import grids
 from vae_jax.images.animation import save_gif
 from vae_jax.images.lettering import with_heading
 from vae_jax.inference import load_model
+from vae_jax.report.text import run_title
 from vae_jax.run import made_with, write_json
 from vae_jax.studies.cautions import cautions
 from vae_jax.studies.framing import unlike_held_out
@@ -86,7 +87,7 @@ def _make(study: Study, setting: Setting, folder: Path, *, made: Made) -> None:
     start = time.monotonic()
     result = study.run(setting)
     step, seed = setting.model.step, setting.options.seed
-    heading = f"{setting.model.name}, step {step}, seed {seed}: {study.title}"
+    heading = f"{run_title(setting.workdir, setting.model.name)}, step {step}, seed {seed}: {study.title}"
     record = made_with(setting.config, setting.model.mesh, step=step, checkpoint=made.checkpoint, seed=seed)
     with folder_written_aside(folder) as aside:
         np.savez(aside / "arrays.npz", **_with_inputs(study, setting, result))
