@@ -115,7 +115,7 @@ def _histograms(arrays, order):
 def _name(arrays, d):
     if "kl" in arrays:
         return f"z{d}, KL {arrays['kl'][d]:.2f}"
-    return f"z{d}, stddev {np.sqrt(arrays['aggregate_covariance'][d, d]):.2f}"
+    return f"z{d}, stddev {arrays['latents'][:, d].std():.2f}"
 
 
 def _overview(arrays, order):
