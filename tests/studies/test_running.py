@@ -50,7 +50,7 @@ def test_the_function_gives_what_the_command_writes(command, own):
     command(f"--workdir={own}", "--study=variation", "--input=test:3,1", "--config.study.strength=0.2")
     written = arrays_of(own, "variation")
     arrays = vae_jax.studies.variation(vae_jax.load(own), written["inputs"], strength=0.2, count=10, seed=0)
-    assert arrays.keys() | {"inputs"} == written.keys()
+    assert arrays.keys() | {"inputs", "inputs_name", "seed"} == written.keys()
     for name, values in arrays.items():
         np.testing.assert_array_equal(values, written[name], err_msg=name)
 
@@ -65,7 +65,7 @@ def test_the_inputs_of_other_studies_and_their_order_change_nothing(command, own
 
 
 @pytest.mark.parametrize("study", ["variation", "posterior", "input_noise", "reconstruct"])
-def test_noise_given_back_replays_a_study_under_another_seed(command, own, study):
+def test_noise_given_back_replays_a_study_with_its_names_and_its_seed(command, own, study):
     command(f"--workdir={own}", f"--study={study}", "--input=test:3,1", "--config.study.seed=5")
     before = arrays_of(own, study)
     shutil.copy(own / "studies" / study / "arrays.npz", own / "old.npz")
@@ -74,6 +74,8 @@ def test_noise_given_back_replays_a_study_under_another_seed(command, own, study
     assert before.keys() == after.keys()
     for name, values in before.items():
         np.testing.assert_array_equal(after[name], values, err_msg=name)
+    meta = json.loads((own / "studies" / study / "meta.json").read_text())
+    assert meta["inputs"] == ["test 3", "test 1"] and meta["seed"] == 5
 
 
 def test_post_processing_is_measured_at_every_stage_on_256_examples(command, own):

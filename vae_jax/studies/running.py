@@ -90,7 +90,7 @@ def _make(study: Study, setting: Setting, folder: Path, *, made: Made) -> None:
     heading = f"{run_title(setting.workdir, setting.model.name)}, step {step}, seed {seed}: {study.title}"
     record = made_with(setting.config, setting.model.mesh, step=step, checkpoint=made.checkpoint, seed=seed)
     with folder_written_aside(folder) as aside:
-        np.savez(aside / "arrays.npz", **_with_inputs(study, setting, result))
+        np.savez(aside / "arrays.npz", seed=seed, **_with_inputs(study, setting, result))
         for name, picture in result.pictures.items():
             _save(aside / _file_name(name, picture), picture, heading)
         write_json(aside / "meta.json", record | _meta(study, setting, result, made))
@@ -128,7 +128,7 @@ def _with_inputs(study, setting, result):
     if not study.inputs:
         return result.arrays
     told = {} if setting.cond is None else {"inputs_cond": setting.cond}
-    return {"inputs": setting.images, **told, **result.arrays}
+    return {"inputs": setting.images, "inputs_name": np.array(setting.inputs.names), **told, **result.arrays}
 
 
 def _meta(study, setting, result, made):
