@@ -10,6 +10,7 @@ from PIL import Image
 
 import vae_jax
 from vae_jax.studies import STUDIES
+from vae_jax.studies.running import named
 
 
 @pytest.fixture
@@ -136,3 +137,7 @@ def test_pictures_are_fitted_and_what_was_done_is_said(command, own, tmp_path, c
     meta = json.loads((own / "studies" / "reconstruct" / "meta.json").read_text())
     assert meta["inputs"] == ["same.png", "wide.png"]
     assert any("wide.png: 24×16" in note for note in meta["input_notes"])
+
+
+def test_all_with_others_beside_it_is_all():
+    assert named("all,cycle") == named("cycle,all") == named("all") == list(STUDIES.values())

@@ -45,7 +45,7 @@ def run_studies(asked: Asked, workdir: Path, config: ConfigDict, *, made: Made) 
         raise UserError(f"{workdir} holds a classifier, of which there are no studies; --mode=eval tells of it.")
     model = load_model(workdir, checkpoint=made.checkpoint)
     setting = open_setting(asked, workdir, model, config, needs_inputs=any(study.inputs for study in asked_for))
-    possible = _possible(asked_for, setting, strict=asked.studies != ALL)
+    possible = _possible(asked_for, setting, strict=ALL not in asked.studies.split(","))
     if setting.inputs is not None and setting.inputs.foreign:
         setting = _with_notes(setting)
     for number, study in enumerate(possible, 1):
@@ -54,18 +54,17 @@ def run_studies(asked: Asked, workdir: Path, config: ConfigDict, *, made: Made) 
 
 
 def named(names: str | None) -> list[Study]:
-    """The studies of `--study`: names with commas between, or "all"."""
-    if names == ALL:
-        return list(studies.STUDIES.values())
-    known = f"known: {', '.join(studies.STUDIES)}; or {ALL}, by itself."
+    """The studies of `--study`: names with commas between; all of them where "all" is one of these."""
+    known = f"known: {', '.join(studies.STUDIES)}; or {ALL}."
     if not names:
         raise UserError(f"--study names no study; {known}")
-    for name in names.split(","):
-        if name not in studies.STUDIES:
+    asked_for = names.split(",")
+    for name in asked_for:
+        if name not in (*studies.STUDIES, ALL):
             near = difflib.get_close_matches(name, studies.STUDIES, n=1)
             hint = f"did you mean {near[0]}?" if near else known
             raise UserError(f"--study is {names!r}, and there is no study {name!r}; {hint}")
-    return [studies.STUDIES[name] for name in names.split(",")]
+    return [study for name, study in studies.STUDIES.items() if ALL in asked_for or name in asked_for]
 
 
 def _possible(asked_for, setting, *, strict):
