@@ -98,7 +98,10 @@ def _make(study: Study, setting: Setting, folder: Path, *, made: Made) -> None:
 
 def _check(study, setting):
     if not study.vectors and not grids.showable(setting.model.shape):
-        raise UserError(f"The study {study.name} draws pictures, but an example of this run is {setting.model.shape}.")
+        raise UserError(
+            f"The study {study.name} is for runs on pictures, grey or RGB, and an example of this run is "
+            f"{setting.model.shape}."
+        )
     if study.inputs:
         count = len(setting.inputs)
         if count < study.inputs:
