@@ -5,6 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from sklearn.dummy import DummyClassifier
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 import vae_jax
@@ -96,9 +97,11 @@ def test_accuracies_are_those_of_scikit_learn_and_a_lucky_target_is_not_told():
     draw = np.random.default_rng(0)
     truth = draw.random((400, 3)) < [0.5, 0.1, 0.0]
     said = np.where(draw.random((400, 3)) < [0.2, 0.1, 0.0], ~truth, truth)
-    known, rare, absent = tell(truth, said, np.array([True, False, False]), names=("known", "rare", "absent"))
+    known, rare, absent = tell(truth, said, names=("known", "rare", "absent"))
     for number, entry in enumerate((known, rare)):
         assert entry["accuracy"] == pytest.approx(accuracy_score(truth[:, number], said[:, number]))
+        constant = DummyClassifier(strategy="most_frequent").fit(said, truth[:, number])
+        assert entry["majority"] == pytest.approx(constant.score(said, truth[:, number]))
         assert entry["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(truth[:, number], said[:, number]))
     assert [entry["told"] for entry in (known, rare, absent)] == [True, False, False]
     assert (absent["share"], absent["accuracy"], absent["majority"], absent["balanced_accuracy"]) == (0, 1, 1, None)

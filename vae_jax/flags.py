@@ -27,7 +27,7 @@ flags.DEFINE_string("study", None, "Names of studies with commas between, or all
 flags.DEFINE_string(
     "input", None, "What studies look at: pictures, a folder, or examples as test:17,42; default test:0-7."
 )
-flags.DEFINE_string("noise", None, "The arrays.npz of a study, whose noise (and inputs) it is to use again.")
+flags.DEFINE_string("noise", None, "The arrays.npz of a study, whose noise, seed and inputs it is to use again.")
 flags.DEFINE_enum("align", None, ("face",), "face: frame the largest face of each --input picture as CelebA does.")
 flags.DEFINE_enum("split", "test", ("train", "validation", "test"), "What to evaluate on.")
 flags.DEFINE_list(

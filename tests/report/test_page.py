@@ -128,6 +128,10 @@ def test_the_page_tells_the_run_in_order(html):
     assert "7 of 8 dimensions are active" in html
 
 
+def test_the_page_is_headed_by_the_runs_folder_and_its_configs_name(tmp_path):
+    assert "<h1>more_kl (digits)</h1>" in write_report(save_run(tmp_path / "more_kl")).read_text(encoding="utf-8")
+
+
 def test_the_page_needs_no_network_and_no_script(html):
     assert not re.search(r"https?:|//[a-z]", re.sub(r"base64,[\w+/=]+", "", html))
     assert "<script" not in html

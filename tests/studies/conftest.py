@@ -55,6 +55,12 @@ def classifier(tmp_path_factory):
     return trained(tmp_path_factory.mktemp("runs") / "classifier", **{"model.target": ("label",)})
 
 
+@pytest.fixture(scope="session")
+def autoencoder_workdir(tmp_path_factory):
+    changes = {"model.posterior": "point", "objective.kl": 0.0}
+    return trained(tmp_path_factory.mktemp("runs") / "autoencoder", **changes)
+
+
 @pytest.fixture
 def command(monkeypatch):
     """Runs the command line."""

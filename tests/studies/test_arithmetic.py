@@ -7,6 +7,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from vae_jax import studies
 from vae_jax.errors import UserError
+from vae_jax.studies import nets
 from vae_jax.studies.cycle import first_run
 from vae_jax.studies.interpolate import spherical
 from vae_jax.studies.masks import fixed_mask, make_mask
@@ -39,6 +40,14 @@ def test_traversal_moves_one_latent_and_orders_by_kl(by_hand, pictures):
         others = np.delete(arrays["latents"][1, d], dimension, axis=-1)
         np.testing.assert_array_equal(arrays["latents"][1, d, :, dimension], [-3, -1.5, 0, 1.5, 3])
         np.testing.assert_array_equal(others, np.broadcast_to(np.delete(far[0].reshape(4), dimension), others.shape))
+
+
+def test_traversal_orders_by_the_kl_of_others_where_they_are_given(by_hand, pictures):
+    model = by_hand()
+    others = nets.encode(model, pictures * np.array([0, 1, 3, 2], np.float32).reshape(2, 2, 1))
+    arrays = studies.traverse(model, pictures, among=others, steps=3)
+    assert arrays["dimension"].tolist() == [2, 3, 1, 0]
+    np.testing.assert_array_equal(arrays["latents"][1, 0, 1, :2], pictures[0].reshape(4)[:2])
 
 
 def test_spherical_steps_keep_the_length_and_equal_angles():

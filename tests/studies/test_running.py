@@ -10,6 +10,7 @@ from PIL import Image
 
 import vae_jax
 from vae_jax.studies import STUDIES
+from vae_jax.studies.running import named
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def test_the_function_gives_what_the_command_writes(command, own):
     command(f"--workdir={own}", "--study=variation", "--input=test:3,1", "--config.study.strength=0.2")
     written = arrays_of(own, "variation")
     arrays = vae_jax.studies.variation(vae_jax.load(own), written["inputs"], strength=0.2, count=10, seed=0)
-    assert arrays.keys() | {"inputs"} == written.keys()
+    assert arrays.keys() | {"inputs", "inputs_name", "seed"} == written.keys()
     for name, values in arrays.items():
         np.testing.assert_array_equal(values, written[name], err_msg=name)
 
@@ -65,7 +66,7 @@ def test_the_inputs_of_other_studies_and_their_order_change_nothing(command, own
 
 
 @pytest.mark.parametrize("study", ["variation", "posterior", "input_noise", "reconstruct"])
-def test_noise_given_back_replays_a_study_under_another_seed(command, own, study):
+def test_noise_given_back_replays_a_study_with_its_names_and_its_seed(command, own, study):
     command(f"--workdir={own}", f"--study={study}", "--input=test:3,1", "--config.study.seed=5")
     before = arrays_of(own, study)
     shutil.copy(own / "studies" / study / "arrays.npz", own / "old.npz")
@@ -74,6 +75,8 @@ def test_noise_given_back_replays_a_study_under_another_seed(command, own, study
     assert before.keys() == after.keys()
     for name, values in before.items():
         np.testing.assert_array_equal(after[name], values, err_msg=name)
+    meta = json.loads((own / "studies" / study / "meta.json").read_text())
+    assert meta["inputs"] == ["test 3", "test 1"] and meta["seed"] == 5
 
 
 def test_post_processing_is_measured_at_every_stage_on_256_examples(command, own):
@@ -97,6 +100,15 @@ def test_a_run_beside_its_copy_is_twice_the_same_and_another_crop_is_said(comman
         np.testing.assert_array_equal(*arrays[name], err_msg=name)
     meta = json.loads((own / "studies" / "compare" / "meta.json").read_text())
     assert meta["notes"] == ["copy was trained on pictures of data.crop=center; these are whole."]
+
+
+def test_each_study_says_of_its_run_that_it_learnt_from_the_test_split_and_how_far_it_is(command, own):
+    config = (own / "config.json").read_text().replace('"train_on": "train"', '"train_on": "all"')
+    (own / "config.json").write_text(config.replace('"steps": 32', '"steps": 64'))
+    command(f"--workdir={own}", "--study=posterior,manifold")
+    for name in ("posterior", "manifold"):
+        notes = json.loads((own / "studies" / name / "meta.json").read_text())["notes"]
+        assert "no figure here is a held-out one" in notes[0] and "32 of the 64 steps" in notes[1]
 
 
 def test_a_study_that_fails_leaves_the_earlier_one_whole(command, own, monkeypatch):
@@ -125,3 +137,7 @@ def test_pictures_are_fitted_and_what_was_done_is_said(command, own, tmp_path, c
     meta = json.loads((own / "studies" / "reconstruct" / "meta.json").read_text())
     assert meta["inputs"] == ["same.png", "wide.png"]
     assert any("wide.png: 24×16" in note for note in meta["input_notes"])
+
+
+def test_all_with_others_beside_it_is_all():
+    assert named("all,cycle") == named("cycle,all") == named("all") == list(STUDIES.values())

@@ -1,4 +1,4 @@
-"""The evaluation of a classifier on one split: how often each target is told right, against the most frequent one."""
+"""The evaluation of a classifier on one split: how often each target is told right, beside a constant answer."""
 
 import numpy as np
 
@@ -9,13 +9,13 @@ from vae_jax.evaluation.held_out import over_split
 from vae_jax.run import Run, write_json
 from vae_jax.state import Variables
 
-SURE = 2  # standard errors by which a target must be told better than by its majority, for it to count as told
+SURE = 2  # standard errors by which a target must be told better than by the majority, for it to count as told
 
 
 def evaluate_classifier(run: Run, variables: Variables, about: dict) -> dict:
     """Evaluates the split of `about` and writes studies/evaluation; returns what its meta.json holds, beside `about`.
 
-    "targets" has an entry for each attribute or class: see `tell`. The most frequent is that of the training split.
+    "targets" has an entry for each attribute or class: see `tell`.
     """
     config, source = run.config, run.splits[about["split"]]
     values = over_split(
@@ -25,21 +25,16 @@ def evaluate_classifier(run: Run, variables: Variables, about: dict) -> dict:
         mesh=run.mesh,
     )
     truth = source.columns["target"] > 0  # [N, A]
-    shares = run.splits["train"].columns["target"].mean(axis=0)  # [A]
-    said, blind = (decided(each, names=config.model.target) for each in (values["probabilities"], shares[None]))
-    agrees = truth == blind
+    said = decided(values["probabilities"], names=config.model.target)
     meta = {
         **about,
         "headline": ["accuracy", "majority", "loss"],
         "figures": {
             "accuracy": figure(values["accuracy"], "Accuracy"),
-            "majority": figure(
-                agrees.all(axis=1) if exclusive(config.model.target) else agrees.mean(axis=1),
-                "Accuracy of the most frequent answer",
-            ),
+            "majority": _majority(truth, names=config.model.target),
             "loss": figure(values["loss"], "Loss, as trained", "nats"),
         },
-        "targets": tell(truth, said, shares > 0.5, names=config.model.target),
+        "targets": tell(truth, said, names=config.model.target),
     }
     if cluster.is_first():
         folder = run.study("evaluation")
@@ -49,6 +44,14 @@ def evaluate_classifier(run: Run, variables: Variables, about: dict) -> dict:
     return meta
 
 
+def _majority(truth, *, names):
+    """The figure of the best answer that is the same for all examples of truth [N, A]."""
+    agrees = truth == decided(truth.mean(axis=0)[None], names=names)
+    if exclusive(names):
+        return figure(agrees.all(axis=1), "Accuracy of always saying this split's most frequent class")
+    return figure(agrees.mean(axis=1), "Accuracy of always saying of each what is more frequent in this split")
+
+
 def decided(probabilities: np.ndarray, *, names: tuple[str, ...]) -> np.ndarray:
     """What probabilities [N, A] say: the likeliest class alone, or every attribute above a half: bool [N, A]."""
     if exclusive(names):
@@ -56,16 +59,17 @@ def decided(probabilities: np.ndarray, *, names: tuple[str, ...]) -> np.ndarray:
     return probabilities > 0.5
 
 
-def tell(truth: np.ndarray, said: np.ndarray, usual: np.ndarray, *, names: tuple[str, ...]) -> list[dict]:
-    """How each target is told, for truth and answers [N, A], where `usual` [A] is what most training examples have.
+def tell(truth: np.ndarray, said: np.ndarray, *, names: tuple[str, ...]) -> list[dict]:
+    """How each target is told, for truth and answers [N, A].
 
-    Of each: the "share" of examples that have it, the "accuracy", that of the "majority", the "balanced_accuracy"
-    (the mean over those that have it and those that don't; None where one of these is empty), and whether it is
-    "told": more accurately than the majority by more than SURE standard errors of the difference.
+    Of each: the "share" p of examples that have it, the "accuracy", that of the "majority" (the better of always yes
+    and always no on these examples, max(p, 1 - p)), the "balanced_accuracy" (the mean over those that have it and those
+    that don't; None where one of these is empty), and whether it is "told": more accurately than the majority by more
+    than SURE standard errors of the difference.
     """
     found = []
-    for name, true, answer, majority in zip(names, truth.T, said.T, usual, strict=True):
-        right, blind = true == answer, true == majority
+    for name, true, answer in zip(names, truth.T, said.T, strict=True):
+        right, blind = true == answer, true == (true.mean() > 0.5)
         better = right.astype(np.float64) - blind
         groups = [right[true == value] for value in (False, True)]
         balanced = float(np.mean([group.mean() for group in groups])) if all(map(len, groups)) else None

@@ -17,7 +17,7 @@ from vae_jax.report import figures, story
 from vae_jax.report.data_text import facts, tables
 from vae_jax.report.embedding import picture_uri, uri
 from vae_jax.report.studies import read_studies
-from vae_jax.report.text import config_rows, number, plus_minus
+from vae_jax.report.text import config_rows, number, plus_minus, run_title
 from vae_jax.writer import read_metrics
 
 COLUMNS = 8
@@ -51,6 +51,7 @@ def write_report(workdir: Path) -> Path:
     html = render(
         "template.html",
         run=run,
+        run_title=run_title(workdir, run["name"]),
         config_rows=config_rows(_as_used(run["config"])),
         whole_config=json.dumps(run["config"], indent=2, ensure_ascii=False),
         curves=curve_pictures(_by_split(read_metrics(workdir))),

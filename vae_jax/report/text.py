@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 
 MAIN = {
     "data.source": "Data",
@@ -26,6 +27,12 @@ MAIN = {
     "dtype": "Nets compute in",
     "seed": "Seed",
 }
+
+
+def run_title(workdir: Path, name: str) -> str:
+    """The run folder's name, which tells two runs of a config apart, and the config's `name` where it is another."""
+    folder = workdir.resolve().name
+    return folder if folder == name else f"{folder} ({name})"
 
 
 def config_rows(config: Mapping) -> list[tuple[str, str]]:

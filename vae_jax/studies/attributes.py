@@ -11,7 +11,7 @@ from vae_jax.images import grids
 from vae_jax.inference import Model
 from vae_jax.report import story
 from vae_jax.studies import nets
-from vae_jax.studies.classifier import check_classifier, read_judge
+from vae_jax.studies.classifier import UNJUDGED, check_classifier, read_judge
 from vae_jax.studies.inputs import as_the_net_takes_them
 from vae_jax.studies.plots import CLASSES, plotted
 from vae_jax.studies.study import Picture, Result, Setting, Study
@@ -117,11 +117,12 @@ def _success(setting, names, arrays):
     figures, notes = {}, []
     for g, name in enumerate(names):
         if name not in judge.names or not judge.reliable[judge.names.index(name)]:
-            notes.append(f"{name} is not judged: the classifier can't tell it from always guessing the more frequent.")
+            notes.append(UNJUDGED.format(name))
             continue
         a = judge.names.index(name)
         notes.append(
-            f"{name}: the classifier is right in {judge.accuracy[a]:.3f}, guessing in {judge.majority[a]:.3f}."
+            f"{name}: the classifier is right in {judge.accuracy[a]:.3f} of held-out examples; always saying what is "
+            f"more frequent among them is in {judge.majority[a]:.3f}."
         )
         told["input_probability"][g] = of_inputs[:, a]
         for way in WAYS:

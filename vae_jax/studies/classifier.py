@@ -12,6 +12,7 @@ from vae_jax.inference import load_model
 from vae_jax.studies.study import Setting
 
 CHUNK = 64
+UNJUDGED = "{} is not judged: the classifier tells it no better than always saying what is more frequent here."
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Judge:
 
     classifier: object  # predict(images [B, H, W, C]) -> probabilities [B, A]; names [A]
     accuracy: np.ndarray  # [A]
-    majority: np.ndarray  # [A]: the accuracy of always saying what is more frequent
+    majority: np.ndarray  # [A]: the accuracy of the better constant answer on the same examples
     reliable: np.ndarray  # [A] bool: which it can tell, as `evaluation.classification.tell` has it
 
     @property
@@ -61,8 +62,7 @@ def read_judge(setting: Setting) -> Judge | None:
     classifier = read_classifier(setting.options.classifier)
     examples, names = setting.examples("test", limit=setting.options.examples), tuple(classifier.names)
     true = named_columns(setting.splits["test"], names)[: len(examples)] > 0
-    usual = named_columns(setting.splits["train"], names).mean(axis=0) > 0.5
-    told = tell(true, decided(predict(classifier, examples.pixels), names=names), usual, names=names)
+    told = tell(true, decided(predict(classifier, examples.pixels), names=names), names=names)
     accuracy, majority, reliable = (
         np.array([target[key] for target in told]) for key in ("accuracy", "majority", "told")
     )

@@ -12,7 +12,7 @@ from vae_jax.inference import Model
 from vae_jax.report import story
 from vae_jax.report.figures import GREY
 from vae_jax.studies import nets
-from vae_jax.studies.classifier import check_classifier, read_judge
+from vae_jax.studies.classifier import UNJUDGED, check_classifier, read_judge
 from vae_jax.studies.flips import flips
 from vae_jax.studies.inputs import as_the_net_takes_them
 from vae_jax.studies.plots import CLASSES, plotted
@@ -70,11 +70,7 @@ def _run(setting: Setting) -> Result:
             figures |= _figures(name, verdicts, each)
         if drifting := {name: verdicts for name, verdicts in found.items() if len(verdicts.others)}:
             pictures[f"drift_{each:g}"] = _drift(drifting, each)
-    unjudged = (
-        f"{name} is not judged: the classifier can't tell it from always guessing the more frequent."
-        for name in names
-        if name not in found
-    )
+    unjudged = (UNJUDGED.format(name) for name in names if name not in found)
     note = (
         f"Shares are of those among {len(images)} held-out pictures whose original the classifier judges right. Drift "
         "is the mean change of the probabilities of the other attributes that it can tell. Standard errors take "

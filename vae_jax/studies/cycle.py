@@ -82,11 +82,14 @@ def _run(setting: Setting) -> Result:
         "mse_first": figure(arrays["to_original_mse"][0], "Squared error per pixel to the original after 1 cycle"),
         "mse_last": figure(arrays["to_original_mse"][-1], f"Squared error per pixel to the original after {last}"),
         "change_last": figure(arrays["to_previous_mse"][-1], "Squared change per pixel in the last cycle"),
+        "ssim_first": figure(arrays["to_original_ssim"][0], "SSIM to the original after 1 cycle"),
+        "ssim_last": figure(arrays["to_original_ssim"][-1], f"SSIM to the original after {last}"),
+        "ssim_change_last": figure(arrays["to_previous_ssim"][-1], "SSIM to the step before in the last cycle"),
     }
     pixels = grids.stacked(_filmstrip(setting, arrays), _curves(setting, arrays))
     alt = (
-        f"Inputs after 1 to {last} rounds of encoding and decoding; below, curves of the squared error to the "
-        "original, of the change in each round and of the SSIM, and the path of the latents."
+        f"Inputs after 1 to {last} rounds of encoding and decoding; below, curves of the squared error and the "
+        "SSIM to the original and to the step before, and the path of the latents."
     )
     return Result(arrays, {"cycle": Picture(pixels, alt)}, figures, _verdict(arrays))
 
@@ -117,21 +120,24 @@ def _filmstrip(setting, arrays):
 
 
 def _curves(setting, arrays):
-    """The errors in one row, the SSIM and the latents in the next."""
+    """The squared errors in one row, the SSIM in the next, and the latents below."""
     names = setting.inputs.names[:SHOWN]
     with plotted(width=10, height=3.2, columns=2) as (errors, axes):
         _draw(axes[0], arrays["to_original_mse"], names, "Squared error per pixel to the original")
-        _draw(axes[1], arrays["to_previous_mse"], names, "Squared change per pixel in a cycle")
+        _draw(axes[1], arrays["to_previous_mse"], names, "Squared change per pixel from the step before")
         axes[1].axhline(SETTLED, color="black", linestyle=":", linewidth=1)
         axes[1].set_yscale("log")
         axes[1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    with plotted(width=10, height=3.2, columns=2) as (others, axes):
+    with plotted(width=10, height=3.2, columns=2) as (likeness, axes):
         _draw(axes[0], arrays["to_original_ssim"], names, "SSIM to the original")
+        _draw(axes[1], arrays["to_previous_ssim"], names, "SSIM to the step before")
+        axes[1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    with plotted(width=5, height=3.2) as (paths, (ax,)):
         for b, path in enumerate(np.moveaxis(_plane(arrays["latents"]), 1, 0)[:SHOWN]):  # [N, 2]
-            axes[1].plot(*path.T, color=CLASSES[b % len(CLASSES)], linewidth=1, marker=".", markersize=3)
-            axes[1].plot(*path[0], color=CLASSES[b % len(CLASSES)], marker="o", markersize=6)
-        axes[1].set(title="Path of the latents (dot: first)", xlabel="component 1", ylabel="component 2")
-    return grids.stacked(errors.pixels, others.pixels)
+            ax.plot(*path.T, color=CLASSES[b % len(CLASSES)], linewidth=1, marker=".", markersize=3)
+            ax.plot(*path[0], color=CLASSES[b % len(CLASSES)], marker="o", markersize=6)
+        ax.set(title="Path of the latents (dot: first)", xlabel="component 1", ylabel="component 2")
+    return grids.stacked(errors.pixels, likeness.pixels, paths.pixels)
 
 
 def _draw(ax, values, names, title):

@@ -73,8 +73,8 @@ def _run(setting: Setting) -> Result:
             figures["linear"] = figure(found.linear, f"{name} by a linear probe, accuracy")
             people = ", with no person in two folds" if "identity" in examples.columns else ""
             notes.append(
-                f"Accuracies are cross-validated in {FOLDS} folds{people}; always guessing the most frequent gives "
-                f"{found.majority:.3f}."
+                f"Accuracies are cross-validated in {FOLDS} folds{people}; always saying the most frequent of "
+                f"these gives {found.majority:.3f}."
             )
     pictures = {"latent_map": _scatter(arrays, titles, color)}
     if grids.showable(setting.model.shape):

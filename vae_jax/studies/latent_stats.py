@@ -12,7 +12,7 @@ from vae_jax.report.figures import BLUE, GREY, VERMILLION
 from vae_jax.studies import draws, nets
 from vae_jax.studies.inputs import as_the_net_takes_them
 from vae_jax.studies.plots import plotted
-from vae_jax.studies.study import Picture, Result, Setting, Study
+from vae_jax.studies.study import NO_PRIOR, Picture, Result, Setting, Study
 
 SHOWN = 12  # histograms
 COLUMNS = 6
@@ -26,22 +26,28 @@ def latent_stats(
 
     Arrays: `noise` [1, N, Z], `latent_mean`, `latent_stddev`, `latents` [N, Z], `aggregate_mean` [Z] and
     `aggregate_covariance` [Z, Z] (exact, E[Var] + Var[E]), `kl` [Z] nats, `active` [Z] (variance of the mean above
-    0.01: Burda et al., 2016) and `correlation` [Z, Z] of the means.
+    0.01: Burda et al., 2016) and `correlation` [Z, Z] of the means. Of an autoencoder, `latents` are the means, and
+    there is neither noise nor a standard deviation, no KL and nothing active.
     """
     q = nets.encode(model, images, cond)
-    epsilon = draws.normal(images, q.mean.shape[1:], count=1, seed=seed, name="latent stats", noise=noise)
     covariance = np.atleast_2d(np.cov(q.mean, rowvar=False))  # [Z, Z]
     stddev = np.sqrt(np.maximum(np.diag(covariance), 1e-12))
-    return {
-        "noise": epsilon,
+    moments = {
         "latent_mean": q.mean,
-        "latent_stddev": q.stddev,
-        "latents": q.mean + q.stddev * epsilon[0],
         "aggregate_mean": q.mean.mean(axis=0),
         "aggregate_covariance": covariance + np.diag(np.square(q.stddev).mean(axis=0)),
+        "correlation": covariance / np.outer(stddev, stddev),
+    }
+    if q.deterministic:
+        return {**moments, "latents": q.mean}
+    epsilon = draws.normal(images, q.mean.shape[1:], count=1, seed=seed, name="latent stats", noise=noise)
+    return {
+        **moments,
+        "noise": epsilon,
+        "latent_stddev": q.stddev,
+        "latents": q.mean + q.stddev * epsilon[0],
         "kl": q.kl.mean(axis=0),
         "active": np.diag(covariance) > ACTIVE_VARIANCE,
-        "correlation": covariance / np.outer(stddev, stddev),
     }
 
 
@@ -50,22 +56,38 @@ def _run(setting: Setting) -> Result:
     examples = _examples(setting)
     images = as_the_net_takes_them(examples, setting.config.data)
     arrays = latent_stats(setting.model, images, cond=examples.cond, seed=options.seed, noise=setting.noise)
-    order = np.argsort(-arrays["kl"], kind="stable")
+    by = np.diag(arrays["aggregate_covariance"]) if setting.deterministic else arrays["kl"]
+    order = np.argsort(-by, kind="stable")
     pixels = grids.stacked(_histograms(arrays, order[:SHOWN]), _overview(arrays, order))
-    away = np.abs(arrays["aggregate_mean"])
+    if setting.deterministic:
+        alt = "Histograms of the latents in the dimensions of largest variance, and the correlations of all of them."
+    else:
+        alt = (
+            "Histograms of draws from the aggregate posterior in the dimensions of largest KL with the prior's density "
+            "(line), the KL of each dimension, and the correlations of the posterior means."
+        )
+    return Result(arrays, {"latent_stats": Picture(pixels, alt)}, notes=_notes(arrays))
+
+
+def _notes(arrays):
+    away, variance = np.abs(arrays["aggregate_mean"]), np.diag(arrays["aggregate_covariance"])
     off = np.abs(arrays["correlation"] - np.eye(len(away)))
-    notes = (
-        f"{len(images):,} examples of the test split; {int(arrays['active'].sum())} of {len(away)} dimensions are "
-        f"active, and the KL is {arrays['kl'].sum():.2f} nats in all.",
+    count = f"{len(arrays['latents']):,} examples of the test split"
+    if "kl" in arrays:
+        beside = " (the prior's is 1)"
+        first = (
+            f"{count}; {int(arrays['active'].sum())} of {len(away)} dimensions are active, and the KL is "
+            f"{arrays['kl'].sum():.2f} nats in all."
+        )
+    else:
+        beside = ""
+        first = f"{count}. {NO_PRIOR}: there is no KL, and no dimension is active or not."
+    return (
+        first,
         f"The aggregate posterior's mean is at most {away.max():.2f} from 0 in any dimension, its variance runs from "
-        f"{np.diag(arrays['aggregate_covariance']).min():.2f} to {np.diag(arrays['aggregate_covariance']).max():.2f} "
-        f"(the prior's is 1), and the largest correlation of two dimensions is {off.max():.2f}.",
+        f"{variance.min():.2f} to {variance.max():.2f}{beside}, and the largest "
+        f"correlation of two dimensions is {off.max():.2f}.",
     )
-    alt = (
-        "Histograms of draws from the aggregate posterior in the dimensions of largest KL with the prior's density "
-        "(line), the KL of each dimension, and the correlations of the posterior means."
-    )
-    return Result(arrays, {"latent_stats": Picture(pixels, alt)}, notes=notes)
 
 
 def _examples(setting):
@@ -74,25 +96,35 @@ def _examples(setting):
 
 def _histograms(arrays, order):
     columns = min(COLUMNS, len(order))
-    line = np.linspace(-REACH, REACH, 200)
+    reach = REACH if "kl" in arrays else np.abs(arrays["latents"]).max()
+    line = np.linspace(-reach, reach, 200)
     rows = []
     for start in range(0, len(order), columns):
         with plotted(width=1.9 * columns, height=1.9, columns=columns, sharey=True) as (plot, axes):
             for ax in axes[len(order[start : start + columns]) :]:
                 ax.set_axis_off()
             for ax, d in zip(axes, order[start : start + columns], strict=False):
-                ax.hist(arrays["latents"][:, d], bins=40, range=(-REACH, REACH), density=True, color=BLUE)
-                ax.plot(line, norm.pdf(line), color=VERMILLION, linewidth=1.5)
-                ax.set_title(f"z{d}, KL {arrays['kl'][d]:.2f}", fontsize=10)
+                ax.hist(arrays["latents"][:, d], bins=40, range=(-reach, reach), density=True, color=BLUE)
+                if "kl" in arrays:
+                    ax.plot(line, norm.pdf(line), color=VERMILLION, linewidth=1.5)
+                ax.set_title(_name(arrays, d), fontsize=10)
         rows.append(plot.pixels)
     return grids.stacked(*rows)
 
 
+def _name(arrays, d):
+    if "kl" in arrays:
+        return f"z{d}, KL {arrays['kl'][d]:.2f}"
+    return f"z{d}, stddev {arrays['latents'][:, d].std():.2f}"
+
+
 def _overview(arrays, order):
-    with plotted(width=11.4, height=3.8, columns=2) as (plot, (bars, matrix)):
+    columns = 2 if "kl" in arrays else 1
+    with plotted(width=5.7 * columns, height=3.8, columns=columns) as (plot, (*bars, matrix)):
         ranks = np.arange(1, len(order) + 1)
-        bars.bar(ranks, arrays["kl"][order], color=np.where(arrays["active"][order], BLUE, GREY), width=0.8)
-        bars.set(title="KL of each dimension (grey: not active)", xlabel="rank", ylabel="nats")
+        for ax in bars:
+            ax.bar(ranks, arrays["kl"][order], color=np.where(arrays["active"][order], BLUE, GREY), width=0.8)
+            ax.set(title="KL of each dimension (grey: not active)", xlabel="rank", ylabel="nats")
         correlation = arrays["correlation"][np.ix_(order, order)]
         image = matrix.imshow(correlation, cmap="PuOr", norm=Normalize(-1, 1), interpolation="nearest")
         matrix.set(title="Correlation of the means, by rank")
@@ -101,17 +133,17 @@ def _overview(arrays, order):
     return plot.pixels
 
 
+def _noise(setting: Setting) -> tuple[int, ...] | None:
+    return None if setting.deterministic else (1, len(_examples(setting)), setting.config.model.latent)
+
+
 STUDY = Study(
     name="latent_stats",
-    title="The latents against the prior",
+    title="How the latents lie",
     chapter=story.LATENT_SPACE,
     function=latent_stats,
     run=_run,
-    noise=lambda setting: (
-        1,
-        len(setting.examples("test", limit=setting.options.examples)),
-        setting.config.model.latent,
-    ),
+    noise=_noise,
     inputs=0,
     vectors=True,
 )

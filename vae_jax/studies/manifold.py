@@ -11,7 +11,7 @@ from vae_jax.images import grids
 from vae_jax.inference import Model
 from vae_jax.report import story
 from vae_jax.studies import nets
-from vae_jax.studies.study import Picture, Result, Setting, Study
+from vae_jax.studies.study import NO_PRIOR, Picture, Result, Setting, Study
 
 SIDE = 20  # decodes along a dimension
 PIXELS = 40  # of a shown decode, at least
@@ -51,8 +51,10 @@ def _run(setting: Setting) -> Result:
         rows = {f"z1 = {value:.2f}": row for value, row in zip(values, arrays["outputs"], strict=True)}
     pixels = grids.named_rows(rows, SIDE, captions=captions, captioned="z0 =", min_side=PIXELS, gap=0)
     alt = f"Decodes at {SIDE} quantiles of the prior along each latent dimension: z0 to the right, z1 upwards."
-    notes = () if told is None else (f"All of them are told {in_words(told, setting.config.model.cond)}.",)
-    return Result(arrays, {"manifold": Picture(pixels, alt)}, notes=notes)
+    notes = [] if told is None else [f"All of them are told {in_words(told, setting.config.model.cond)}."]
+    if setting.deterministic:
+        notes.append(f"{NO_PRIOR}: its latents need not lie where these quantiles of N(0, 1) do.")
+    return Result(arrays, {"manifold": Picture(pixels, alt)}, notes=tuple(notes))
 
 
 def _told(setting):

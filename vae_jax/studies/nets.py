@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from vae_jax.distributions import Normal, kl
+from vae_jax.distributions import Normal, Point, kl
 from vae_jax.errors import UserError
 from vae_jax.inference import Model
 
@@ -17,7 +17,12 @@ class Encoded:
 
     mean: np.ndarray  # [..., Z]
     stddev: np.ndarray  # [..., Z]
-    kl: np.ndarray  # [..., Z], from the prior N(0, 1), nats
+    kl: np.ndarray | None  # [..., Z], from the prior N(0, 1), nats; None of an autoencoder's, who has neither
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether they are an autoencoder's: all mass at the mean."""
+        return self.kl is None
 
 
 def encode(model: Model, images: np.ndarray, cond: np.ndarray | None = None) -> Encoded:
@@ -33,9 +38,15 @@ def encode(model: Model, images: np.ndarray, cond: np.ndarray | None = None) -> 
     lead = images.shape[: images.ndim - len(model.shape)]
     flat = images.reshape(-1, *model.shape)
     posteriors = [model.encode(*chunk) for chunk in _chunks(flat, *_told(cond, lead))]
-    parts = [(q.mean, q.stddev, kl(q, Normal(zeros, zeros))) for q in posteriors]
-    whole = [np.concatenate(part)[: len(flat)] for part in zip(*parts, strict=True)]
-    return Encoded(*(part.reshape(*lead, -1) for part in whole))
+
+    def whole(parts):
+        return np.concatenate(parts)[: len(flat)].reshape(*lead, -1)
+
+    return Encoded(
+        mean=whole([q.mean for q in posteriors]),
+        stddev=whole([q.stddev for q in posteriors]),
+        kl=None if isinstance(posteriors[0], Point) else whole([kl(q, Normal(zeros, zeros)) for q in posteriors]),
+    )
 
 
 def decode(model: Model, z: np.ndarray, cond: np.ndarray | None = None) -> np.ndarray:

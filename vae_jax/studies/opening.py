@@ -16,6 +16,7 @@ from vae_jax.studies.inputs import Inputs, read_inputs
 from vae_jax.studies.study import Setting
 
 DEFAULT_INPUT = "test:0-7"
+REPLAYED = ("noise", "seed", "inputs", "inputs_name", "inputs_cond")  # of the arrays.npz of a study
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +35,7 @@ def open_setting(asked: Asked, workdir: Path, model: Model, config: ConfigDict, 
     Without `needs_inputs`, there are inputs only where the command names some.
     UserError where the inputs or the noise can't be used. Nothing is compiled.
     """
+    replayed = _read_noise(asked.noise)
     changed = differences(config, model.config)
     if changed:
         raise UserError(f"A study is of the run as it is, but the command changes {'; '.join(changed)}.")
@@ -41,8 +43,8 @@ def open_setting(asked: Asked, workdir: Path, model: Model, config: ConfigDict, 
     merged = model.config.copy_and_resolve_references()
     merged.update(study=config.study, data=config.data)
     merged.eval.features = config.eval.features
+    merged.study.seed = int(replayed.get("seed", config.study.seed))
     open_splits = functools.cache(lambda: open_data(merged))
-    replayed = _read_noise(asked.noise)
     if asked.input is None and "inputs" in replayed:
         inputs = _same_inputs(asked.noise, replayed, model.shape)
     elif asked.input is None and not needs_inputs:
@@ -70,14 +72,16 @@ def _with_condition(inputs: Inputs, config: ConfigDict) -> Inputs:
 
 
 def _read_noise(path: str | None) -> dict[str, np.ndarray]:
-    """The noise of the study whose arrays lie at `path`, and its inputs; nothing without a path."""
+    """The noise of the study whose arrays lie at `path`, its seed and its inputs; nothing without a path."""
     if path is None:
         return {}
     try:
         with np.load(path) as arrays:
-            found = {name: arrays[name] for name in ("noise", "inputs", "inputs_cond") if name in arrays}
+            found = {name: arrays[name] for name in REPLAYED if name in arrays}
+    except OSError as error:
+        raise UserError(f"--noise is {path!r}, which can't be read ({error.strerror}).") from error
     except Exception as error:  # numpy and zipfile raise errors of every kind of a file that is none of theirs
-        raise UserError(f"--noise is {path!r}, which can't be read as the arrays.npz of a study ({error}).") from error
+        raise UserError(f"--noise is {path!r}, which is not the arrays.npz of a study.") from error
     if "noise" not in found:
         raise UserError(f"--noise is {path!r}, which holds no noise; name the arrays.npz of a study that draws some.")
     return found
@@ -87,7 +91,6 @@ def _same_inputs(path: str, replayed: dict[str, np.ndarray], shape: tuple[int, .
     images = replayed["inputs"]
     if images.shape[1:] != shape:
         raise UserError(f"--noise is {path!r}, whose inputs are {images.shape[1:]}; this run is on {shape}.")
-    names, known = tuple(f"input {i}" for i in range(len(images))), {}
-    if "inputs_cond" in replayed:
-        known["cond"] = replayed["inputs_cond"]
-    return Inputs(images, None, names, known, notes=(f"The inputs of {path}.",))
+    known = {"cond": replayed["inputs_cond"]} if "inputs_cond" in replayed else {}
+    names = replayed.get("inputs_name", [f"input {i}" for i in range(len(images))])  # a notebook's have none
+    return Inputs(images, None, tuple(map(str, names)), known, notes=(f"The inputs of {path}.",))

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from vae_jax.errors import UserError
 from vae_jax.evaluation.figures import figure
 from vae_jax.images import grids
 from vae_jax.inference import Model
@@ -57,12 +58,18 @@ def _coloured(rows):
     return {name: np.broadcast_to(pictures, (*pictures.shape[:-1], 3)) for name, pictures in rows.items()}
 
 
+def _check(setting: Setting) -> None:
+    if setting.deterministic:
+        raise UserError("The study posterior draws from the posterior, which of this run, an autoencoder, is a point.")
+    check_size(setting, setting.options.count * len(setting.inputs), field="study.count")
+
+
 STUDY = Study(
     name="posterior",
     title="What the posterior leaves open",
     chapter=story.COMES_BACK,
     function=posterior,
     run=_run,
-    check=lambda setting: check_size(setting, setting.options.count * len(setting.inputs), field="study.count"),
+    check=_check,
     noise=latent_noise,
 )

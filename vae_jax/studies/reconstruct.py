@@ -1,4 +1,4 @@
-"""Reconstructions: what is decoded from the posterior's mean, and from a draw of it."""
+"""Reconstructions: what is decoded from the posterior's mean, and (but for an autoencoder) from a draw of it."""
 
 import numpy as np
 
@@ -25,18 +25,16 @@ def reconstruct(
     """The images [B, H, W, C] encoded and decoded by the posterior's mean, and by one draw z = mean + stddev·ε.
 
     Arrays: `noise` [1, B, Z], `latent_mean`, `latent_stddev` [B, Z], `reconstructions` and `stochastic` [B, ...], and
-    of each "mse", "psnr" and "ssim" [B] as `reconstructions_mse` and so on.
+    of each "mse", "psnr" and "ssim" [B] as `reconstructions_mse` and so on. An autoencoder has nothing to draw: of it
+    there are the latents' mean and the reconstructions.
     """
     posterior = nets.encode(model, images, cond)
-    epsilon = draws.normal(images, posterior.mean.shape[1:], count=1, seed=seed, name="reconstruct", noise=noise)
-    arrays = {
-        "noise": epsilon,
-        "latent_mean": posterior.mean,
-        "latent_stddev": posterior.stddev,
-        "reconstructions": nets.decode(model, posterior.mean, cond),
-        "stochastic": nets.decode(model, posterior.mean + posterior.stddev * epsilon[0], cond),
-    }
-    for way in WAYS:
+    arrays = {"latent_mean": posterior.mean, "reconstructions": nets.decode(model, posterior.mean, cond)}
+    if not posterior.deterministic:
+        epsilon = draws.normal(images, posterior.mean.shape[1:], count=1, seed=seed, name="reconstruct", noise=noise)
+        stochastic = nets.decode(model, posterior.mean + posterior.stddev * epsilon[0], cond)
+        arrays |= {"noise": epsilon, "latent_stddev": posterior.stddev, "stochastic": stochastic}
+    for way in WAYS.keys() & arrays.keys():
         arrays |= {f"{way}_{name}": values for name, values in similarity(images, arrays[way]).items()}
     return arrays
 
@@ -50,22 +48,21 @@ def _run(setting: Setting) -> Result:
         for way, words in WAYS.items()
         if f"{way}_{name}" in arrays
     }
-    rows = {"input": setting.images, **{words: arrays[way] for way, words in WAYS.items()}}
+    rows = {"input": setting.images, **{words: arrays[way] for way, words in WAYS.items() if way in arrays}}
     errors = zip(arrays["reconstructions_mse"], setting.inputs.names, strict=True)
     captions = [f"{error:.4f}, {name}" for error, name in errors][:SHOWN]
     shown = {name: pictures[:SHOWN] for name, pictures in rows.items()}
     pixels = grids.named_rows(shown, COLUMNS, captions=captions, min_side=SIDE)
-    alt = (
-        "Inputs, what their posterior's mean decodes to, and what a draw does; below, the squared error of the former."
-    )
+    drawn = "" if setting.deterministic else ", and what a draw does"
+    alt = f"Inputs and what their posterior's mean decodes to{drawn}; below, the squared error at the mean."
     return Result(arrays, {"reconstruct": Picture(pixels, alt)}, figures)
 
 
 STUDY = Study(
     name="reconstruct",
-    title="Reconstruction, from the posterior's mean and from a draw",
+    title="Reconstruction",
     chapter=story.COMES_BACK,
     function=reconstruct,
     run=_run,
-    noise=lambda setting: (1, *latent_noise(setting)[1:]),
+    noise=lambda setting: None if setting.deterministic else (1, *latent_noise(setting)[1:]),
 )

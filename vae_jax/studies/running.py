@@ -16,7 +16,9 @@ from vae_jax.images import grids
 from vae_jax.images.animation import save_gif
 from vae_jax.images.lettering import with_heading
 from vae_jax.inference import load_model
+from vae_jax.report.text import run_title
 from vae_jax.run import made_with, write_json
+from vae_jax.studies.cautions import cautions
 from vae_jax.studies.framing import unlike_held_out
 from vae_jax.studies.opening import Asked, open_setting
 from vae_jax.studies.study import Setting, Study
@@ -43,7 +45,7 @@ def run_studies(asked: Asked, workdir: Path, config: ConfigDict, *, made: Made) 
         raise UserError(f"{workdir} holds a classifier, of which there are no studies; --mode=eval tells of it.")
     model = load_model(workdir, checkpoint=made.checkpoint)
     setting = open_setting(asked, workdir, model, config, needs_inputs=any(study.inputs for study in asked_for))
-    possible = _possible(asked_for, setting, strict=asked.studies != ALL)
+    possible = _possible(asked_for, setting, strict=ALL not in asked.studies.split(","))
     if setting.inputs is not None and setting.inputs.foreign:
         setting = _with_notes(setting)
     for number, study in enumerate(possible, 1):
@@ -52,18 +54,17 @@ def run_studies(asked: Asked, workdir: Path, config: ConfigDict, *, made: Made) 
 
 
 def named(names: str | None) -> list[Study]:
-    """The studies of `--study`: names with commas between, or "all"."""
-    if names == ALL:
-        return list(studies.STUDIES.values())
-    known = f"known: {', '.join(studies.STUDIES)}; or {ALL}, by itself."
+    """The studies of `--study`: names with commas between; all of them where "all" is one of these."""
+    known = f"known: {', '.join(studies.STUDIES)}; or {ALL}."
     if not names:
         raise UserError(f"--study names no study; {known}")
-    for name in names.split(","):
-        if name not in studies.STUDIES:
+    asked_for = names.split(",")
+    for name in asked_for:
+        if name not in (*studies.STUDIES, ALL):
             near = difflib.get_close_matches(name, studies.STUDIES, n=1)
             hint = f"did you mean {near[0]}?" if near else known
             raise UserError(f"--study is {names!r}, and there is no study {name!r}; {hint}")
-    return [studies.STUDIES[name] for name in names.split(",")]
+    return [study for name, study in studies.STUDIES.items() if ALL in asked_for or name in asked_for]
 
 
 def _possible(asked_for, setting, *, strict):
@@ -85,10 +86,10 @@ def _make(study: Study, setting: Setting, folder: Path, *, made: Made) -> None:
     start = time.monotonic()
     result = study.run(setting)
     step, seed = setting.model.step, setting.options.seed
-    heading = f"{setting.model.name}, step {step}, seed {seed}: {study.title}"
+    heading = f"{run_title(setting.workdir, setting.model.name)}, step {step}, seed {seed}: {study.title}"
     record = made_with(setting.config, setting.model.mesh, step=step, checkpoint=made.checkpoint, seed=seed)
     with folder_written_aside(folder) as aside:
-        np.savez(aside / "arrays.npz", **_with_inputs(study, setting, result))
+        np.savez(aside / "arrays.npz", seed=seed, **_with_inputs(study, setting, result))
         for name, picture in result.pictures.items():
             _save(aside / _file_name(name, picture), picture, heading)
         write_json(aside / "meta.json", record | _meta(study, setting, result, made))
@@ -97,7 +98,10 @@ def _make(study: Study, setting: Setting, folder: Path, *, made: Made) -> None:
 
 def _check(study, setting):
     if not study.vectors and not grids.showable(setting.model.shape):
-        raise UserError(f"The study {study.name} draws pictures, but an example of this run is {setting.model.shape}.")
+        raise UserError(
+            f"The study {study.name} is for runs on pictures, grey or RGB, and an example of this run is "
+            f"{setting.model.shape}."
+        )
     if study.inputs:
         count = len(setting.inputs)
         if count < study.inputs:
@@ -126,7 +130,7 @@ def _with_inputs(study, setting, result):
     if not study.inputs:
         return result.arrays
     told = {} if setting.cond is None else {"inputs_cond": setting.cond}
-    return {"inputs": setting.images, **told, **result.arrays}
+    return {"inputs": setting.images, "inputs_name": np.array(setting.inputs.names), **told, **result.arrays}
 
 
 def _meta(study, setting, result, made):
@@ -137,7 +141,7 @@ def _meta(study, setting, result, made):
         "command": made.command,
         "inputs": list(setting.inputs.names) if study.inputs else [],
         "input_notes": list(setting.inputs.notes) if study.inputs else [],
-        "notes": [*(setting.inputs.warnings if study.inputs else ()), *result.notes],
+        "notes": [*cautions(setting), *(setting.inputs.warnings if study.inputs else ()), *result.notes],
         "figures": result.figures,
         "pictures": [
             {"file": _file_name(name, picture), "alt": picture.alt} for name, picture in result.pictures.items()

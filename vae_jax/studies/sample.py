@@ -14,7 +14,7 @@ from vae_jax.studies import draws, nets
 from vae_jax.studies.inputs import as_the_net_takes_them
 from vae_jax.studies.nearest import nearest
 from vae_jax.studies.shards import SHARD, check_shards, write_shards
-from vae_jax.studies.study import Picture, Result, Setting, Study
+from vae_jax.studies.study import NO_PRIOR, Picture, Result, Setting, Study
 from vae_jax.study_options import numbers
 
 COLUMNS = 10
@@ -90,6 +90,8 @@ def _run(setting: Setting) -> Result:
     figures["nearest, held out"] = figure(own.distance, f"{label}, held-out examples (no copies)")
     words = told_in_words(setting.config.model.cond, options.cond)
     notes = [f"The samples were {words}."] if words else []
+    if setting.deterministic:
+        notes.append(f"{NO_PRIOR}: of its samples only those of the mixture mean anything, not those of N(0, 1).")
     if options.count > KEPT:
         notes.append(_write_all(setting))
     return Result(arrays, {"sample": _picture(kinds, found)}, figures, tuple(notes))

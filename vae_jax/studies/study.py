@@ -16,6 +16,7 @@ from vae_jax.inference import Model
 from vae_jax.studies.inputs import Inputs, as_the_net_takes_them, read_split
 
 LARGEST = 4e9  # bytes of the pictures that a study makes and keeps
+NO_PRIOR = "This autoencoder was trained towards no prior"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +73,11 @@ class Setting:
     def told(self) -> tuple[float, ...] | None:
         """What the command says that a conditional model is told, [n]; None where it says nothing."""
         return tuple(self.options.cond) or None
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the model is an autoencoder, whose posterior is a point, so that there is no KL and no prior."""
+        return self.config.model.posterior == "point"
 
     @property
     def splits(self) -> Mapping[str, Source]:
