@@ -26,7 +26,12 @@ def test_a_cosine_falls_over_all_updates_of_the_run(accumulate, updates):
 
 
 def test_a_cosine_falls_over_the_updates_that_the_config_says():
-    assert filled_in(decay_steps=20).optimizer.decay_steps == 20
+    assert filled_in(decay_steps=60).optimizer.decay_steps == 60
+
+
+def test_a_cosine_that_ends_before_the_run_is_a_mistake():
+    with pytest.raises(UserError, match="optimizer.decay_steps is 20, after which nothing is learnt.* the 48 updates"):
+        filled_in(decay_steps=20)
 
 
 def test_a_cosine_that_ends_in_its_warm_up_is_a_mistake():

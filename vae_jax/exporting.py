@@ -25,8 +25,10 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 
 
 def export(model: Model, workdir: Path, *, kind: str) -> list[Path]:
-    """Writes the model into workdir/export/KIND, and returns the files; UserError for what can't be written."""
-    check_format(kind)
+    """Writes the model into workdir/export/KIND, and returns the files; UserError for what can't be written.
+
+    `kind` is one of FORMATS.
+    """
     if model.config.model.target and kind != "safetensors":
         raise UserError(
             f"--format is {kind!r}, but {workdir} holds a classifier, of which only safetensors are written."

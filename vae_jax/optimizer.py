@@ -29,7 +29,9 @@ def learning_rate(options: ConfigDict) -> optax.Schedule:
     """
     if options.schedule == "cosine":
         if options.decay_steps is None:
-            raise UserError("optimizer.decay_steps is not set; without the data, schedule='cosine' needs it.")
+            raise UserError(
+                "optimizer.decay_steps is not set; where a run's data are not at hand, schedule='cosine' needs it."
+            )
         return optax.warmup_cosine_decay_schedule(
             init_value=0.0 if options.warmup_steps else options.learning_rate,
             peak_value=options.learning_rate,

@@ -13,8 +13,8 @@ MIN_LOGS = 10  # of a run: a curve
 def fill_in_step_counts(config: ConfigDict, examples: int) -> None:
     """Fills in, in place, the steps that `config` leaves to its defaults, for so many training examples.
 
-    UserError where a count is no multiple of the steps of one call, the learning rate has no time to decay in, or the
-    profiled steps lie beyond the last.
+    UserError where a count is no multiple of the steps of one call, the learning rate has no time to decay in or is 0
+    before the end, or the profiled steps lie beyond the last.
     """
     train, optimizer = config.train, config.optimizer
     per_call, per_epoch = train.steps_per_call, examples / train.batch_size
@@ -32,8 +32,14 @@ def fill_in_step_counts(config: ConfigDict, examples: int) -> None:
                 f"train.{field} is {train[field]}; it must be a multiple of train.steps_per_call ({per_call})."
             )
     if optimizer.schedule == "cosine":
+        updates = train.steps // optimizer.accumulate
         if optimizer.decay_steps is None:
-            optimizer.decay_steps = train.steps // optimizer.accumulate
+            optimizer.decay_steps = updates
+        if optimizer.decay_steps < updates:
+            raise UserError(
+                f"optimizer.decay_steps is {optimizer.decay_steps}, after which nothing is learnt; with "
+                f"schedule='cosine' it must be at least the {updates} updates of the run."
+            )
         if optimizer.decay_steps <= optimizer.warmup_steps:
             raise UserError(
                 f"optimizer.decay_steps is {optimizer.decay_steps}; with schedule='cosine' it must be more than "

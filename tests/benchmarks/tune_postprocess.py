@@ -14,12 +14,11 @@ from pathlib import Path
 import numpy as np
 
 import vae_jax
-from vae_jax.config import default_config
-from vae_jax.data.content import read_examples
 from vae_jax.errors import UserError
 from vae_jax.images.postprocess import chain
 from vae_jax.run import open_data
 from vae_jax.studies import nets
+from vae_jax.studies.inputs import as_the_net_takes_them, read_split
 from vae_jax.study_options import stage_names
 
 EXAMPLES = 256
@@ -51,7 +50,7 @@ def tuned(
         for name, values in VALUES.items():
             errors = {value: error({**best, name: value}) for value in (best[name], *values)}
             best = {**best, name: min(errors, key=errors.get)}  # what it is, where no other is better
-        yield best, errors[best[name]]
+        yield best, error(best)
 
 
 def main() -> None:
@@ -59,23 +58,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workdir", type=Path, required=True)
     parser.add_argument("--data_dir")
-    parser.add_argument("--stages", default=default_config().study.postprocess.stages)
+    parser.add_argument("--stages", help="default: those of the run's config")
     arguments = parser.parse_args()
     try:
-        stages = stage_names(arguments.stages)
         model = vae_jax.load(arguments.workdir)
         config = model.config.copy_and_resolve_references()
+        options = config.study.postprocess
+        stages = stage_names(arguments.stages or options.stages)
         config.data.dir = arguments.data_dir or config.data.dir
         held_out = open_data(config)["validation"]
     except UserError as error:
         sys.exit(str(error))
-    examples = read_examples(held_out, np.arange(min(EXAMPLES, len(held_out))))
-    originals = examples["image"].astype(np.float32) / 255
-    decoded = nets.reconstruct(model, originals, examples.get("cond"))
+    examples = read_split(held_out, "validation", np.arange(min(EXAMPLES, len(held_out))))
+    originals = as_the_net_takes_them(examples, config.data)
+    decoded = nets.reconstruct(model, originals, examples.cond)
     print(f"as decoded: {np.square(decoded - originals).mean():.4f}, on {len(originals)} examples", flush=True)
-    found = tuned(decoded, originals, stages, default_config().study.postprocess)
-    for passes, (options, error) in enumerate(found):
-        flags = (f"--config.study.postprocess.{name}={options[name]}" for name in VALUES)
+    for passes, (best, error) in enumerate(tuned(decoded, originals, stages, options)):
+        flags = (f"--config.study.postprocess.{name}={best[name]}" for name in VALUES)
         print(f"after {passes} passes: {error:.4f}", *flags, sep="\n  ", flush=True)
 
 

@@ -38,7 +38,7 @@ def test_a_config_given_for_a_folder_without_a_run(mistake, mode, digits):
 
 
 def test_a_mistake_in_a_process_of_its_own(tmp_path, digits):
-    """As a user runs it, without what this file patches."""
+    """As a user runs it, without what `mistake` patches."""
     found = subprocess.run(
         [
             sys.executable,

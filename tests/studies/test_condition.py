@@ -9,7 +9,7 @@ from PIL import Image
 
 import vae_jax
 from vae_jax import studies
-from vae_jax.studies import shards
+from vae_jax.studies import classifier, shards
 from vae_jax.studies.flips import flips
 
 
@@ -33,6 +33,7 @@ class Judge:
     """Tells "bright" and "dark" by the mean of a picture, "left" by its left column; "vague" it can't tell."""
 
     names, reliable = ("bright", "dark", "left", "vague"), np.array([True, True, True, False])
+    column = classifier.Judge.column
 
     def __call__(self, images):
         mean, left = images.mean(axis=(-3, -2, -1)), images[..., 0, 0].mean(axis=-1)
@@ -81,6 +82,14 @@ def test_only_what_the_judge_sees_in_the_original_can_flip():
     np.testing.assert_allclose(found.plain_drift, 0.05)
     np.testing.assert_allclose(found.told_drift[:, 1], [0.65, 0.15, 0.65])
     assert flips(Judge(), images, made, names=("vague",)) == {}
+
+
+def test_a_condition_told_by_half_can_flip_too():
+    images = np.array([0.9, 0.1])[:, None, None, None] * np.ones((2, 2, 2, 1))
+    cond = np.array([[1.0], [0]])
+    made = {"cond": cond, "told": np.array([[0.7], [0.3]])[None, None], "reconstructions": images}
+    found = flips(Judge(), images, made | {"outputs": 1 - images[None, None]}, names=("bright",))["bright"]
+    assert found.asked.tolist() == [False, True] and found.flipped.all()
 
 
 def test_digits_become_what_they_are_told(command, own, classifier):

@@ -9,7 +9,7 @@ from PIL import Image
 from vae_jax.config import default_config
 from vae_jax.data.source import ArraySource
 from vae_jax.errors import UserError
-from vae_jax.studies.framing import framed_otherwise, unlike_held_out
+from vae_jax.studies.framing import framed_otherwise, framing_warnings
 from vae_jax.studies.inputs import Inputs
 from vae_jax.studies.study import Setting
 
@@ -36,7 +36,7 @@ def told_of(splits, pictures, *, source="digits", aligned=False):
     config = default_config()
     config.data.source = source
     inputs = Inputs(pictures, None, names, foreign=True, aligned=aligned)
-    return unlike_held_out(Setting(None, None, config, inputs, lambda: splits))
+    return framing_warnings(Setting(None, None, config, inputs, lambda: splits))
 
 
 def test_pictures_framed_alike_are_not_told_of_however_they_are_lit(splits):
@@ -84,5 +84,5 @@ def test_without_the_runs_data_that_is_said():
     def absent():
         raise UserError("data.dir is 'nowhere'.")
 
-    (said,) = unlike_held_out(Setting(None, None, default_config(), types.SimpleNamespace(aligned=False), absent))
+    (said,) = framing_warnings(Setting(None, None, default_config(), types.SimpleNamespace(aligned=False), absent))
     assert "is not told" in said and "data.dir" in said

@@ -116,10 +116,10 @@ def _success(setting, names, arrays):
     of_inputs = judge(setting.images)  # [B, A]
     figures, notes = {}, []
     for g, name in enumerate(names):
-        if name not in judge.names or not judge.reliable[judge.names.index(name)]:
+        a = judge.column(name)
+        if a is None:
             notes.append(UNJUDGED.format(name))
             continue
-        a = judge.names.index(name)
         notes.append(
             f"{name}: the classifier is right in {judge.accuracy[a]:.3f} of held-out examples; always saying what is "
             f"more frequent among them is in {judge.majority[a]:.3f}."

@@ -16,13 +16,13 @@ TRAINED_ON_ALL = (
 def cautions(setting: Setting) -> tuple[str, ...]:
     """The sentences for all studies in `setting`."""
     said = [] if held_out(setting.config, "test") else [TRAINED_ON_ALL]
-    steps = planned_steps(setting.workdir)
+    steps = _planned_steps(setting.workdir)
     if steps is not None and setting.model.step < steps:
         said.append(f"This is the net after {setting.model.step:,} of the {steps:,} steps of its training.")
     return tuple(said)
 
 
-def planned_steps(workdir: Path) -> int | None:
+def _planned_steps(workdir: Path) -> int | None:
     """How many steps the run in `workdir` was to be trained for; None where its weights were imported."""
     record = read_record(workdir)
     if not record.data:

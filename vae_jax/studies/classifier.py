@@ -12,7 +12,7 @@ from vae_jax.inference import load_model
 from vae_jax.studies.study import Setting
 
 CHUNK = 64
-UNJUDGED = "{} is not judged: the classifier tells it no better than always saying what is more frequent here."
+UNJUDGED = "{} is not judged: the classifier does not know it, or no better than always saying what is more frequent."
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,11 @@ class Judge:
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """The probability of each attribute for images [..., H, W, C] in [0, 1]: [..., A]."""
         return predict(self.classifier, images)
+
+    def column(self, name: str) -> int | None:
+        """The place of a name among the A; None for what it can't tell."""
+        place = self.names.index(name) if name in self.names else None
+        return place if place is not None and self.reliable[place] else None
 
     def verdicts(self, probabilities: np.ndarray) -> np.ndarray:
         """What probabilities [N, A] come to, bool [N, A]."""

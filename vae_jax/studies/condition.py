@@ -11,7 +11,7 @@ from vae_jax.images import grids
 from vae_jax.inference import Model
 from vae_jax.report import story
 from vae_jax.report.figures import GREY
-from vae_jax.studies import nets
+from vae_jax.studies import draws, nets
 from vae_jax.studies.classifier import UNJUDGED, check_classifier, read_judge
 from vae_jax.studies.flips import flips
 from vae_jax.studies.inputs import as_the_net_takes_them
@@ -32,7 +32,7 @@ def condition(
     `emphasis` [S], `cond` [B, n], `latents` [B, Z], `reconstructions` [B, ...], `told` [S, n, B, n] and `outputs`
     [S, n, B, ...].
     """
-    names, emphases = model.config.model.cond, np.atleast_1d(np.float32(emphasis))
+    names, emphases = model.config.model.cond, draws.strengths(emphasis, field="emphasis")
     own = np.broadcast_to(np.float32(cond), (len(images), len(names)))
     others = np.tile(own, (len(names), 1, 1))
     for which in range(len(names)):
@@ -68,7 +68,7 @@ def _run(setting: Setting) -> Result:
         found = flips(judge, images, made, names=names)
         for name, verdicts in found.items():
             figures |= _figures(name, verdicts, each)
-        if drifting := {name: verdicts for name, verdicts in found.items() if len(verdicts.others)}:
+        if drifting := {name: verdicts for name, verdicts in found.items() if verdicts.drift.size}:
             pictures[f"drift_{each:g}"] = _drift(drifting, each)
     unjudged = (UNJUDGED.format(name) for name in names if name not in found)
     note = (
@@ -139,7 +139,7 @@ def _drift(found, emphasis):
         ax.set_xlim(left=0)
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     what = "How far the classifier's probability of each other attribute moves from the original"
-    return Picture(plot.pixels, f"{what}, by what was told, emphasis {emphasis:g}.")
+    return Picture(plot.pixels, f"{what}, under each condition told, emphasis {emphasis:g}, and plainly reconstructed.")
 
 
 def _check(setting: Setting) -> None:

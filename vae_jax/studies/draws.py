@@ -51,11 +51,11 @@ def conditions(
     return np.tile(np.float32(cond), (stop - start, 1))
 
 
-def strengths(strength: float | Sequence[float]) -> np.ndarray:
+def strengths(strength: float | Sequence[float], *, field: str = "strength") -> np.ndarray:
     """One strength or several as [S] float32; UserError unless all are finite and none is negative."""
     each = np.atleast_1d(np.float32(strength))
     if not (np.isfinite(each) & (each >= 0)).all():
-        raise UserError(f"strength is {strength}; it must be 0 or more.")
+        raise UserError(f"{field} is {strength}; it must be 0 or more.")
     return each
 
 

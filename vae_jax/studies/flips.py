@@ -36,11 +36,12 @@ def flips(
     before, plain, after = judge(images), judge(made["reconstructions"]), judge(outputs)  # [..., B, A]
     found = {}
     for which, name in enumerate(names):
-        if name not in judge.names or not judge.reliable[judge.names.index(name)]:
+        a, told = judge.column(name), told_each[which]
+        if a is None:
             continue
-        a, told = judge.names.index(name), told_each[which]
-        asked, own = told[:, which] > 0.5, made["cond"][:, which] > 0.5
-        seen = (asked != own) & (judge.verdicts(before)[:, a] == own)
+        further = told[:, which] - made["cond"][:, which]
+        asked, own = further > 0, made["cond"][:, which] > 0.5
+        seen = (further != 0) & (judge.verdicts(before)[:, a] == own)
         changed = {names[k] for k in np.flatnonzero((told != made["cond"]).any(axis=0))}
         others = [i for i, other in enumerate(judge.names) if judge.reliable[i] and other not in changed]
         found[name] = Flips(

@@ -4,6 +4,7 @@ import numpy as np
 from PIL import Image
 
 from vae_jax.errors import UserError
+from vae_jax.images.grids import to_uint8
 from vae_jax.studies.align import framed_as_celeba
 from vae_jax.studies.inputs import Inputs
 from vae_jax.studies.study import Setting
@@ -14,10 +15,11 @@ USUAL = 97.5  # per cent of them, beyond which a picture is told of
 SIDE = 16  # pixels: what shows the framing, and little of who is in it
 FLAT = 0.01  # stddev of a picture that shows hardly anything
 COMPONENTS = 60  # of these pixels
+SOFTNESS = 10.0  # of the margin: a training example costs at most so much
 SCALES, TURNS, SHIFTS = (1.4, 3.0), (20, 340), (0.2, 0.5)  # of a framing; degrees; shares of the width and height
 
 
-def unlike_held_out(setting: Setting) -> tuple[str, ...]:
+def framing_warnings(setting: Setting) -> tuple[str, ...]:
     """A sentence for each input that looks framed otherwise, more than nearly all held-out examples do.
 
     A support vector machine learns to tell training examples from the same scaled, squeezed, turned or shifted. Where
@@ -35,13 +37,13 @@ def unlike_held_out(setting: Setting) -> tuple[str, ...]:
     rng = np.random.default_rng(0)
     own = _seen(known)
     otherwise = _small([framed_otherwise(picture, rng) for picture in _grey(known)])
-    judge = make_pipeline(PCA(min(COMPONENTS, *own.shape), random_state=0), SVC(C=10))
-    judge.fit(np.concatenate([own, otherwise]), np.repeat([0, 1], len(own)))
-    limit = np.percentile(judge.decision_function(_seen(setting.examples("test", limit=COMPARED))), USUAL)
+    machine = make_pipeline(PCA(min(COMPONENTS, *own.shape), random_state=0), SVC(C=SOFTNESS))
+    machine.fit(np.concatenate([own, otherwise]), np.repeat([0, 1], len(own)))
+    limit = np.percentile(machine.decision_function(_seen(setting.examples("test", limit=COMPARED))), USUAL)
     hint = "; --align=face frames a photo's largest face so" if framed_as_celeba(data) and not inputs.aligned else ""
     return tuple(
         f"{name} is framed otherwise than what the run was trained on, or shows something else{hint}."
-        for name, score in zip(inputs.names, judge.decision_function(_seen(inputs)), strict=True)
+        for name, score in zip(inputs.names, machine.decision_function(_seen(inputs)), strict=True)
         if score > limit
     )
 
@@ -54,7 +56,8 @@ def framed_otherwise(picture: Image.Image, rng: np.random.Generator) -> Image.Im
     if how == 0:
         matrix *= _scale(rng)
     elif how == 1:
-        matrix[(axis := rng.integers(2)), axis] = _scale(rng)
+        axis = rng.integers(2)
+        matrix[axis, axis] = _scale(rng)
     elif how == 2:
         turn = np.radians(rng.uniform(*TURNS))
         matrix = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
@@ -79,8 +82,7 @@ def _seen(inputs: Inputs) -> np.ndarray:
 
 
 def _grey(inputs: Inputs) -> list[Image.Image]:
-    pixels = inputs.pixels if inputs.pixels.dtype == np.uint8 else np.round(255 * inputs.pixels).astype(np.uint8)
-    return [Image.fromarray(each.mean(axis=-1).astype(np.uint8)) for each in pixels]
+    return [Image.fromarray(each.mean(axis=-1).astype(np.uint8)) for each in to_uint8(inputs.pixels)]
 
 
 def _small(pictures: list[Image.Image]) -> np.ndarray:

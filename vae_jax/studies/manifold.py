@@ -50,7 +50,8 @@ def _run(setting: Setting) -> Result:
         values = arrays["values"][::-1]
         rows = {f"z1 = {value:.2f}": row for value, row in zip(values, arrays["outputs"], strict=True)}
     pixels = grids.named_rows(rows, SIDE, captions=captions, captioned="z0 =", min_side=PIXELS, gap=0)
-    alt = f"Decodes at {SIDE} quantiles of the prior along each latent dimension: z0 to the right, z1 upwards."
+    where = "z0 to the right" + (", z1 upwards" if arrays["outputs"].ndim == 5 else "")
+    alt = f"Decodes at {SIDE} quantiles of the prior along each latent dimension: {where}."
     notes = [] if told is None else [f"All of them are told {in_words(told, setting.config.model.cond)}."]
     if setting.deterministic:
         notes.append(f"{NO_PRIOR}: its latents need not lie where these quantiles of N(0, 1) do.")

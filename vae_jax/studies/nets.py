@@ -17,7 +17,7 @@ class Encoded:
 
     mean: np.ndarray  # [..., Z]
     stddev: np.ndarray  # [..., Z]
-    kl: np.ndarray | None  # [..., Z], from the prior N(0, 1), nats; None of an autoencoder's, who has neither
+    kl: np.ndarray | None  # [..., Z], from the prior N(0, 1), nats; None for an autoencoder, which has no prior
 
     @property
     def deterministic(self) -> bool:

@@ -46,6 +46,8 @@ def open_setting(asked: Asked, workdir: Path, model: Model, config: ConfigDict, 
     merged.study.seed = int(replayed.get("seed", config.study.seed))
     open_splits = functools.cache(lambda: open_data(merged))
     if asked.input is None and "inputs" in replayed:
+        if asked.align:
+            raise UserError("--align=face is for pictures; the inputs of --noise are framed already.")
         inputs = _same_inputs(asked.noise, replayed, model.shape)
     elif asked.input is None and not needs_inputs:
         inputs = None

@@ -34,7 +34,7 @@ def reconstruct(
         epsilon = draws.normal(images, posterior.mean.shape[1:], count=1, seed=seed, name="reconstruct", noise=noise)
         stochastic = nets.decode(model, posterior.mean + posterior.stddev * epsilon[0], cond)
         arrays |= {"noise": epsilon, "latent_stddev": posterior.stddev, "stochastic": stochastic}
-    for way in WAYS.keys() & arrays.keys():
+    for way in [way for way in WAYS if way in arrays]:
         arrays |= {f"{way}_{name}": values for name, values in similarity(images, arrays[way]).items()}
     return arrays
 
@@ -53,8 +53,8 @@ def _run(setting: Setting) -> Result:
     captions = [f"{error:.4f}, {name}" for error, name in errors][:SHOWN]
     shown = {name: pictures[:SHOWN] for name, pictures in rows.items()}
     pixels = grids.named_rows(shown, COLUMNS, captions=captions, min_side=SIDE)
-    drawn = "" if setting.deterministic else ", and what a draw does"
-    alt = f"Inputs and what their posterior's mean decodes to{drawn}; below, the squared error at the mean."
+    and_a_draw = "" if setting.deterministic else ", and what a draw does"
+    alt = f"Inputs and what their posterior's mean decodes to{and_a_draw}; below, the squared error at the mean."
     return Result(arrays, {"reconstruct": Picture(pixels, alt)}, figures)
 
 

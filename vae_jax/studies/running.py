@@ -19,7 +19,7 @@ from vae_jax.inference import load_model
 from vae_jax.report.text import run_title
 from vae_jax.run import made_with, write_json
 from vae_jax.studies.cautions import cautions
-from vae_jax.studies.framing import unlike_held_out
+from vae_jax.studies.framing import framing_warnings
 from vae_jax.studies.opening import Asked, open_setting
 from vae_jax.studies.study import Setting, Study
 
@@ -121,7 +121,7 @@ def _check_noise(study, setting):
 
 def _with_notes(setting):
     """The setting with what is to be said of inputs from picture files, which is printed too."""
-    inputs = dataclasses.replace(setting.inputs, warnings=unlike_held_out(setting))
+    inputs = dataclasses.replace(setting.inputs, warnings=framing_warnings(setting))
     print(*inputs.notes, *inputs.warnings, sep="\n", flush=True)
     return dataclasses.replace(setting, inputs=inputs)
 

@@ -47,7 +47,7 @@ def sample(
 
     shape = (count, model.config.model.latent)
     noise = draws.of_the_prior(model, 0, count, seed=seed) if noise is None else draws.checked(noise, shape)
-    temperatures = np.atleast_1d(np.float32(temperature))
+    temperatures = draws.strengths(temperature, field="temperature")
     q = nets.encode(model, images, cond)
     own = draws.normal(images, q.mean.shape[1:], count=1, seed=seed, name="aggregate posterior")[0]
     fitted = fit_mixture(q.mean + q.stddev * own, mixture, seed=seed)

@@ -68,7 +68,7 @@ def _run(setting: Setting) -> Result:
     each = zip(arrays["dimension"], arrays[measure.lower()], strict=True)
     names = [f"z{d}, {measure} {value:.2f}" for d, value in each]
     pictures = {}
-    around = {"prior": center, "input": setting.inputs.names[0]}
+    around = {"center": center, "input": setting.inputs.names[0]}
     for (which, where), outputs in zip(around.items(), arrays["outputs"], strict=True):
         captions = [f"{value:.1f}" for value in arrays["values"]]
         rows = dict(zip(names, outputs, strict=True))
