@@ -1,4 +1,7 @@
-"""β-VAE (Higgins et al., 2017) on 64×64 faces: CelebA in `data.dir`, $VAE_JAX_DATA/celeba or prepared by TFDS."""
+"""β-VAE (Higgins et al., 2017) on 64×64 faces: CelebA in `data.dir`, $VAE_JAX_DATA/celeba or prepared by TFDS.
+
+Without padding, 31 → 64 leaves the last two rows and columns of a picture to little more than a bias: they are grey.
+"""
 
 from vae_jax.config import default_config
 
