@@ -27,13 +27,14 @@ def start(folder, steps):
     return Processes(2, *arguments, logs=folder.parent / f"{folder.name}.logs")
 
 
-def kill_one(folder, chance, killed):
-    """Starts both, kills the one of this number some time after the first new step, and checks how the other ends."""
+def kill_one(folder, chance):
+    """Starts both, kills one some time after the first new step, and checks how the other ends."""
     before, processes = len(read_metrics(folder)), start(folder, FOREVER)
     while len(read_metrics(folder)) <= before:
         assert [process.poll() for process in processes.each] == [None, None], processes.log(0) + processes.log(1)
         time.sleep(0.01)
     time.sleep(chance.uniform(0, 0.5))
+    killed = chance.randrange(2)
     processes.each[killed].kill()
     codes = processes.wait(seconds=HANG)
     assert codes[1 - killed] not in (0, 1, 2), "the launcher is to start it again"
@@ -50,9 +51,8 @@ def finish(folder, steps):
 @pytest.mark.parametrize("sequence", range(SEQUENCES))
 def test_kills_of_one_process_leave_no_trace(tmp_path, sequence):
     chance, folder = random.Random(sequence), tmp_path / "killed"
-    first = chance.randrange(2)
-    for number in range(-(-KILLS // SEQUENCES)):
-        kill_one(folder, chance, (first + number) % 2)
+    for _ in range(-(-KILLS // SEQUENCES)):
+        kill_one(folder, chance)
     steps = -(-read_metrics(folder)[-1]["step"] // 100) * 100 + 100
     ours, undisturbed = finish(folder, steps), finish(tmp_path / "undisturbed", steps)
     assert ours.step == undisturbed.step == steps

@@ -70,10 +70,10 @@ def _run(setting: Setting) -> Result:
     examples = as_the_net_takes_them(known, setting.config.data)
     told = {"cond": setting.cond, "examples_cond": known.cond}
     arrays = attributes(setting.model, setting.images, examples=examples, labels=labels, **told)
-    told, figures, notes = _success(setting, names, arrays)
-    pictures = {"success": _curves(names, arrays["strength"], told)} if figures else {}
-    pictures |= {way: _picture(setting, names, arrays, told, way) for way in WAYS}
-    return Result(arrays | told, pictures, figures, notes)
+    probabilities, figures, notes = _success(setting, names, arrays)
+    pictures = {"success": _curves(names, arrays["strength"], probabilities)} if figures else {}
+    pictures |= {way: _picture(setting, names, arrays, probabilities, way) for way in WAYS}
+    return Result(arrays | probabilities, pictures, figures, notes)
 
 
 def _chosen(setting):
@@ -111,8 +111,8 @@ def _success(setting, names, arrays):
     if judge is None:
         return {}, {}, ("Whether an attribute came or went was not judged: name a classifier with study.classifier.",)
     shape = arrays[f"{WAYS[0]}_outputs"].shape[:3]  # G, S, B
-    told = {"input_probability": np.full((shape[0], shape[2]), np.nan)}
-    told |= {f"{way}_probability": np.full(shape, np.nan) for way in WAYS}
+    probabilities = {"input_probability": np.full((shape[0], shape[2]), np.nan)}
+    probabilities |= {f"{way}_probability": np.full(shape, np.nan) for way in WAYS}
     of_inputs = judge(setting.images)  # [B, A]
     figures, notes = {}, []
     for g, name in enumerate(names):
@@ -124,21 +124,21 @@ def _success(setting, names, arrays):
             f"{name}: the classifier is right in {judge.accuracy[a]:.3f} of held-out examples; always saying what is "
             f"more frequent among them is in {judge.majority[a]:.3f}."
         )
-        told["input_probability"][g] = of_inputs[:, a]
+        probabilities["input_probability"][g] = of_inputs[:, a]
         for way in WAYS:
             found = judge(arrays[f"{way}_outputs"][g])[..., a]  # [S, B]
-            told[f"{way}_probability"][g] = found
+            probabilities[f"{way}_probability"][g] = found
             label = f"Probability of {name}, strength {STRENGTHS[-1]:g} less {STRENGTHS[0]:g}, {way.replace('_', ' ')}"
             figures[f"{name}_{way}"] = figure(found[-1] - found[0], label)
-    return told, figures, tuple(notes)
+    return probabilities, figures, tuple(notes)
 
 
-def _curves(names, strengths, told):
+def _curves(names, strengths, probabilities):
     """The probability of each attribute that is judged at each strength, the mean over the inputs with its error."""
     with plotted(width=10, height=3.6, columns=len(WAYS), sharey=True) as (plot, axes):
         for ax, way in zip(axes, WAYS, strict=True):
             for g, name in enumerate(names):
-                found = told[f"{way}_probability"][g]  # [S, B]
+                found = probabilities[f"{way}_probability"][g]  # [S, B]
                 if not np.isnan(found).any():
                     error = found.std(axis=1, ddof=1) / np.sqrt(found.shape[1]) if found.shape[1] > 1 else None
                     look = {"color": CLASSES[2 * g % len(CLASSES)], "marker": "o", "markersize": 4, "capsize": 3}
@@ -146,7 +146,7 @@ def _curves(names, strengths, told):
             ax.set(title=f"by {WORDS[way]}", xlabel="strength", ylim=(0, 1))
         axes[0].set_ylabel("probability of the attribute")
         axes[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    count = told["input_probability"].shape[1]
+    count = probabilities["input_probability"].shape[1]
     alt = (
         f"The classifier's probability of each attribute after moving along its direction, the mean over {count} "
         "inputs ± its standard error."
@@ -154,19 +154,21 @@ def _curves(names, strengths, told):
     return Picture(plot.pixels, alt)
 
 
-def _picture(setting, names, arrays, told, way):
+def _picture(setting, names, arrays, probabilities, way):
     """A row for each attribute and shown input, with what the classifier says, where it does, below each picture."""
     words = ["input", *(f"{strength:+g}" if strength else "decoded" for strength in arrays["strength"])]
     rows, captions = {}, []
     for g, name in enumerate(names):
         for b, example in enumerate(setting.inputs.names[:SHOWN]):
             rows[f"{name}, {example}"] = np.concatenate([setting.images[b : b + 1], arrays[f"{way}_outputs"][g, :, b]])
-            said = [told["input_probability"][g, b], *told[f"{way}_probability"][g, :, b]] if told else [np.nan]
+            said = [np.nan]
+            if probabilities:
+                said = [probabilities["input_probability"][g, b], *probabilities[f"{way}_probability"][g, :, b]]
             judged = not np.isnan(said).any()
             captions.append([f"{w}: {p:.2f}" for w, p in zip(words, said, strict=True)] if judged else words)
     pixels = grids.captioned_rows(rows, captions, min_side=SIDE)
     shown, count = min(SHOWN, len(setting.images)), len(setting.images)
-    below = "; below each the strength and the classifier's probability of the attribute" if told else ""
+    below = "; below each the strength and the classifier's probability of the attribute" if probabilities else ""
     alt = f"{shown} of {count} inputs moved along the direction of each attribute, by {WORDS[way]}{below}."
     return Picture(pixels, alt)
 

@@ -22,8 +22,11 @@ from vae_jax.studies.study import Picture, Result, Setting, Study
 SHOWN, SIDE = 8, 96  # of the worst pictures
 CHUNK = 256  # pictures measured at once
 SURE = 0.05
-ERRORS = {"mse": "Squared error per pixel", "ssim": "SSIM", "feature_distance": "Feature distance"}
-WORSE = {"mse": "above 0", "ssim": "below 0", "feature_distance": "above 0"}  # a difference that is to a group's cost
+ERRORS = {  # what each is called, and which differences are to a group's cost
+    "mse": ("Squared error per pixel", "above 0"),
+    "ssim": ("SSIM", "below 0"),
+    "feature_distance": ("Feature distance", "above 0"),
+}
 
 
 def bias(
@@ -78,7 +81,7 @@ def _run(setting: Setting) -> Result:
     found = Differences(**{name: arrays[f"mse_{name}"] for name in Differences.__dataclass_fields__})
     order = [g for g in np.argsort(-found.difference) if found.judged[g]]
     figures = {}
-    for name, label in ERRORS.items():
+    for name, (label, worse) in ERRORS.items():
         for g in order if name in arrays else ():
             figures[f"{name}_{names[g]}"] = {
                 "mean": float(arrays[f"{name}_difference"][g]),
@@ -86,11 +89,12 @@ def _run(setting: Setting) -> Result:
                 "low": float(arrays[f"{name}_low"][g]),
                 "high": float(arrays[f"{name}_high"][g]),
                 "p": float(arrays[f"{name}_p"][g]),
-                "label": f"{label}: {names[g]} less the others (worse where {WORSE[name]})",
+                "label": f"{label}: {names[g]} less the others (worse where {worse})",
                 "unit": "",
             }
-    pictures = {"groups": _forest(names, found, order, people)} if order else {}
+    pictures = {}
     if order:
+        pictures["groups"] = _forest(names, found, order, people)
         within = np.flatnonzero(groups[:, order[0]])
         what = f"{names[order[0]]}, the worst of the groups that are judged"
         pictures["worst_group"] = _worst(examples.names, images, arrays, within, what)

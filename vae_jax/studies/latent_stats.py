@@ -56,16 +56,16 @@ def _run(setting: Setting) -> Result:
     examples = _examples(setting)
     images = as_the_net_takes_them(examples, setting.config.data)
     arrays = latent_stats(setting.model, images, cond=examples.cond, seed=options.seed, noise=setting.noise)
-    by = np.diag(arrays["aggregate_covariance"]) if setting.deterministic else arrays["kl"]
+    by = arrays.get("kl", np.diag(arrays["aggregate_covariance"]))  # an autoencoder has no KL
     order = np.argsort(-by, kind="stable")
     pixels = grids.stacked(_histograms(arrays, order[:SHOWN]), _overview(arrays, order))
-    if setting.deterministic:
-        alt = "Histograms of the latents in the dimensions of largest variance, and the correlations of all of them."
-    else:
+    if "kl" in arrays:
         alt = (
             "Histograms of draws from the aggregate posterior in the dimensions of largest KL with the prior's density "
             "(line), the KL of each dimension, and the correlations of the posterior means."
         )
+    else:
+        alt = "Histograms of the latents in the dimensions of largest variance, and the correlations of all of them."
     return Result(arrays, {"latent_stats": Picture(pixels, alt)}, notes=_notes(arrays))
 
 
