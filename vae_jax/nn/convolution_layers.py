@@ -11,10 +11,14 @@ from vae_jax.nn.convolution import convolve, convolve_transposed, spread, turned
 
 LOWERINGS = ("xla", "cpu")
 
-# Left to itself, XLA has YNNPACK compute on the CPU what that can. With jax 0.10 its convolutions take up to 3 times as
-# long as Eigen's (with 0.12 as long), and its products longer where an array is thin. In nets that convolve it keeps
-# the sums.
-_EIGEN = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
+# What XLA's CPU compiler must be told, or it computes convolutions by whatever library it tries first: jax 0.10 and 0.12 have
+# YNNPACK, up to 3 times as slow as Eigen, compute what it can; of nets that convolve it keeps the sums. From jax 0.12 on
+# oneDNN computes convolutions and products, in bfloat16 at twice the rate; 0.10 knows the options but does not rewrite.
+_COMPILER_OPTIONS = {
+    "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE",
+    "xla_cpu_use_onednn": True,
+    "xla_cpu_experimental_onednn_custom_call": True,
+}
 
 
 def choose_lowering(convolution: str, mesh: Mesh) -> str:
@@ -24,10 +28,10 @@ def choose_lowering(convolution: str, mesh: Mesh) -> str:
     return "cpu" if mesh.devices.flat[0].platform == "cpu" else "xla"
 
 
-def compiler_options(model: nnx.Module, lowering: str) -> dict[str, str]:
+def compiler_options(model: nnx.Module, lowering: str) -> dict[str, str | bool]:
     """What `jax.jit` must be told for programs of `model`, if the convolutions in it are computed by `lowering`."""
     convolves = any(isinstance(node, Conv | ConvTranspose | UpsampledConv) for _, node in nnx.iter_graph(model))
-    return _EIGEN if convolves and lowering == "cpu" else {}
+    return _COMPILER_OPTIONS if convolves and lowering == "cpu" else {}
 
 
 def set_lowering(model: nnx.Module, lowering: str) -> None:
