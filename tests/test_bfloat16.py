@@ -92,7 +92,7 @@ def test_parameters_losses_and_statistics_are_float32(norm):
         "epoch": ids,
         "mask": jax.ShapeDtypeStruct((1, BATCH), jnp.float32),
     }
-    after = jax.eval_shape(steps.train, steps.abstract_state(), batch, steps.weights)
+    after = steps.train.lower(steps.abstract_state(), batch, steps.weights).out_info
     assert {leaf.dtype.name for leaf in jax.tree.leaves(after)} == {"float32", "int32", "uint32", "bool"}
 
 

@@ -1,6 +1,9 @@
 """Compiled programs are kept between processes, so that a second start takes a fraction of the first."""
 
+import contextlib
+import math
 import os
+from collections.abc import Callable, Iterator
 
 import jax
 
@@ -15,3 +18,30 @@ def use_compilation_cache() -> None:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder("xla")))
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", LEAST_SECONDS)
+
+
+@contextlib.contextmanager
+def nothing_kept() -> Iterator[None]:
+    """No program that is compiled in here is kept."""
+    least = jax.config.jax_persistent_cache_min_compile_time_secs
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", math.inf)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", least)
+
+
+class Unkept:
+    """A jitted function whose programs are not kept.
+
+    Those that call oneDNN cannot be: writing them, jaxlib takes the call for one of another kind and reads memory that
+    is not its own (seen with 0.11 and 0.12: std::bad_alloc).
+    """
+
+    def __init__(self, jitted: Callable):
+        self._jitted = jitted
+        self.lower = jitted.lower
+
+    def __call__(self, *arguments):
+        with nothing_kept():
+            return self._jitted(*arguments)

@@ -14,9 +14,10 @@ from ml_collections import ConfigDict
 
 from vae_jax import rng
 from vae_jax.axis import choose_axis, over_replicas
+from vae_jax.compilation import Unkept
 from vae_jax.data.transforms import Prepared, for_training
 from vae_jax.mesh import replicated, state_shardings
-from vae_jax.nn.convolution_layers import choose_lowering, compiler_options, set_lowering
+from vae_jax.nn.convolution_layers import calls_onednn, choose_lowering, compiler_options, set_lowering
 from vae_jax.nn.vgg import Vgg
 from vae_jax.objectives import objective
 from vae_jax.optimizer import learning_rate, make_optimizer
@@ -46,12 +47,16 @@ class TrainSteps:
         self.optimizer = make_optimizer(config.optimizer)
         self._learning_rate = learning_rate(config.optimizer)
         self.lowering = choose_lowering(config.convolution, mesh)
-        model = nnx.eval_shape(lambda: self._model(jnp.dtype("float32")))
-        self._compiler_options = compiler_options(model, self.lowering)
-        self._train_graph = self._graph(jnp.dtype(config.dtype), training=True)
-        self._eval_graph = self._graph(jnp.dtype("float32"), training=False)
+        trained, held_out = (self._abstract_model(jnp.dtype(dtype)) for dtype in (config.dtype, "float32"))
+        self._compiler_options = compiler_options(held_out, self.lowering)
+        self._train_graph = self._graph(trained, training=True)
+        self._eval_graph = self._graph(held_out, training=False)
         self._axis = choose_axis(config.train.replica_axis, mesh.devices.flat[0].platform)
-        in_training = {"precision": config.matmul_precision, "donate_argnums": 0}
+        in_training = {
+            "precision": config.matmul_precision,
+            "donate_argnums": 0,
+            "compiler_options": compiler_options(trained, self.lowering),
+        }
         self._shardings = state_shardings(mesh, jax.eval_shape(self._init, 0))
         after = (self._shardings, replicated(mesh))  # a state and its report
         self.train = self._jit(self._train, **in_training, out_shardings=after)
@@ -186,8 +191,10 @@ class TrainSteps:
     def _merge(self, variables: Variables) -> nnx.Module:
         return nnx.merge(self._eval_graph, variables.params, variables.model_state, copy=True)
 
-    def _graph(self, dtype: jnp.dtype, *, training: bool) -> nnx.GraphDef:
-        model = nnx.eval_shape(lambda: self._model(dtype))
+    def _abstract_model(self, dtype: jnp.dtype) -> nnx.Module:
+        return nnx.eval_shape(lambda: self._model(dtype))
+
+    def _graph(self, model: nnx.Module, *, training: bool) -> nnx.GraphDef:
         model.train() if training else model.eval()
         model.set_attributes(remat=training and self.config.remat, raise_if_not_found=False)
         set_lowering(model, self.lowering)
@@ -200,7 +207,8 @@ class TrainSteps:
                 return function(*args, **kwargs)
 
         options = {"compiler_options": self._compiler_options, "out_shardings": replicated(self.mesh), **options}
-        return jax.jit(traced, **options)
+        jitted = jax.jit(traced, **options)
+        return Unkept(jitted) if calls_onednn(options["compiler_options"]) else jitted
 
 
 def _replicas(config: ConfigDict) -> int:

@@ -61,7 +61,7 @@ def show(result: dict) -> None:
     rates = ", ".join(f"{name} {rate / 1e9:,.0f}" for name, rate in result["product_flops_per_second"].items())
     print(f"\n{result['net']} on {result['device']}: batch {result['batch_size']}")
     print(f"ours is of jax {result['jax']}, {result['steps_per_call']} steps a call")
-    print(f"MFLOP an image, by our compiled programs: {flops}")
+    print(f"MFLOP an image, by our programs: {flops}")
     print(f"GFLOP/s of matrix products here: {rates}; `share` is what a competitor reaches of them")
     print(f"the losses of the first steps differ by {result['largest_difference_of_losses']:.1e} at most")
     print(f"{'':52}{'images/s':>10}{'lowest':>10}{'highest':>10}{'ratio':>8}{'share':>8}")

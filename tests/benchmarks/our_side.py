@@ -142,12 +142,12 @@ class OurSide:
         jax.block_until_ready(drawn)
 
     def flops_per_image(self) -> dict[str, float]:
-        """What the compiled programs count for one image; a scan's body counts once, so that is one step."""
+        """What the programs count for one image; a scan's body counts once, so that is one step."""
         variables = self.state.variables
         programs = {
             "train": self.steps.train.lower(self.state, next(self.batches), self.steps.weights),
             "encode": self.steps.encode.lower(variables, self.images),
             "sample": self.steps.sample.lower(variables, self.keys),
         }
-        flops = {task: lowered.compile().cost_analysis()["flops"] for task, lowered in programs.items()}
+        flops = {task: lowered.cost_analysis()["flops"] for task, lowered in programs.items()}
         return {task: count / self.config.train.batch_size for task, count in flops.items()}

@@ -11,14 +11,14 @@ from vae_jax.nn.convolution import convolve, convolve_transposed, spread, turned
 
 LOWERINGS = ("xla", "cpu")
 
-# What XLA's CPU compiler must be told, or it computes convolutions by whatever library it tries first: jax 0.10 and 0.12 have
-# YNNPACK, up to 3 times as slow as Eigen, compute what it can; of nets that convolve it keeps the sums. From jax 0.12 on
-# oneDNN computes convolutions and products, in bfloat16 at twice the rate; 0.10 knows the options but does not rewrite.
-_COMPILER_OPTIONS = {
-    "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE",
-    "xla_cpu_use_onednn": True,
-    "xla_cpu_experimental_onednn_custom_call": True,
-}
+# Left to itself, XLA has YNNPACK compute on the CPU what that can. With jax 0.10 its convolutions take up to 3 times as
+# long as Eigen's (with 0.12 as long), and its products longer where an array is thin. In nets that convolve it keeps
+# the sums.
+_EIGEN = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
+# Of bfloat16 Eigen makes float32. oneDNN, by which jax computes convolutions and products from 0.11 on, takes less than
+# half the time; in float32 it gains a twentieth, for which its programs, that must be compiled anew in every process,
+# don't pay.
+_ONEDNN = {**_EIGEN, "xla_cpu_use_onednn": True, "xla_cpu_experimental_onednn_custom_call": True}
 
 
 def choose_lowering(convolution: str, mesh: Mesh) -> str:
@@ -30,8 +30,15 @@ def choose_lowering(convolution: str, mesh: Mesh) -> str:
 
 def compiler_options(model: nnx.Module, lowering: str) -> dict[str, str | bool]:
     """What `jax.jit` must be told for programs of `model`, if the convolutions in it are computed by `lowering`."""
-    convolves = any(isinstance(node, Conv | ConvTranspose | UpsampledConv) for _, node in nnx.iter_graph(model))
-    return _COMPILER_OPTIONS if convolves and lowering == "cpu" else {}
+    convolutions = [node for _, node in nnx.iter_graph(model) if isinstance(node, Conv | ConvTranspose | UpsampledConv)]
+    if lowering != "cpu" or not convolutions:
+        return {}
+    return _ONEDNN if any(layer.dtype == jnp.bfloat16 for layer in convolutions) else _EIGEN
+
+
+def calls_onednn(options: dict[str, str | bool]) -> bool:
+    """Whether programs compiled with these options may call oneDNN."""
+    return options is _ONEDNN
 
 
 def set_lowering(model: nnx.Module, lowering: str) -> None:
