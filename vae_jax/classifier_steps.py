@@ -24,7 +24,7 @@ class ClassifierSteps(TrainSteps):
     def __init__(self, config: ConfigDict, shape: tuple[int, ...], mesh: Mesh):
         self.exclusive = exclusive(config.model.target)
         super().__init__(config, shape, mesh)
-        self.predict = self._jit(self._predict)
+        self.predict = self._jit(self._predict, onednn=True)
 
     def _model(self, dtype: jnp.dtype, seed: jax.Array | int = 0) -> Classifier:
         rngs = nnx.Rngs(params=rng.stream(seed, "init"))

@@ -42,6 +42,6 @@ class Unkept:
         self._jitted = jitted
         self.lower = jitted.lower
 
-    def __call__(self, *arguments):
+    def __call__(self, *args, **kwargs):
         with nothing_kept():
-            return self._jitted(*arguments)
+            return self._jitted(*args, **kwargs)

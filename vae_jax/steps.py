@@ -23,7 +23,7 @@ class Steps(TrainSteps):
 
     def __init__(self, config: ConfigDict, shape: tuple[int, ...], mesh: Mesh, *, features: Vgg | None = None):
         super().__init__(config, shape, mesh, features=features)
-        self.encode = self._jit(self._encode)
+        self.encode = self._jit(self._encode, onednn=True)
         self.decode = self._jit(self._decode)
         self.reconstruct = self._jit(self._reconstruct)
         self.sample = self._jit(self._sample)

@@ -47,15 +47,15 @@ class TrainSteps:
         self.optimizer = make_optimizer(config.optimizer)
         self._learning_rate = learning_rate(config.optimizer)
         self.lowering = choose_lowering(config.convolution, mesh)
-        trained, held_out = (self._abstract_model(jnp.dtype(dtype)) for dtype in (config.dtype, "float32"))
-        self._compiler_options = compiler_options(held_out, self.lowering)
-        self._train_graph = self._graph(trained, training=True)
-        self._eval_graph = self._graph(held_out, training=False)
+        model = nnx.eval_shape(lambda: self._model(jnp.dtype("float32")))
+        self._compiler_options = functools.partial(compiler_options, model, self.lowering)
+        self._train_graph = self._graph(jnp.dtype(config.dtype), training=True)
+        self._eval_graph = self._graph(jnp.dtype("float32"), training=False)
         self._axis = choose_axis(config.train.replica_axis, mesh.devices.flat[0].platform)
         in_training = {
             "precision": config.matmul_precision,
+            "onednn": config.dtype == "bfloat16",
             "donate_argnums": 0,
-            "compiler_options": compiler_options(trained, self.lowering),
         }
         self._shardings = state_shardings(mesh, jax.eval_shape(self._init, 0))
         after = (self._shardings, replicated(mesh))  # a state and its report
@@ -191,24 +191,23 @@ class TrainSteps:
     def _merge(self, variables: Variables) -> nnx.Module:
         return nnx.merge(self._eval_graph, variables.params, variables.model_state, copy=True)
 
-    def _abstract_model(self, dtype: jnp.dtype) -> nnx.Module:
-        return nnx.eval_shape(lambda: self._model(dtype))
-
-    def _graph(self, model: nnx.Module, *, training: bool) -> nnx.GraphDef:
+    def _graph(self, dtype: jnp.dtype, *, training: bool) -> nnx.GraphDef:
+        model = nnx.eval_shape(lambda: self._model(dtype))
         model.train() if training else model.eval()
         model.set_attributes(remat=training and self.config.remat, raise_if_not_found=False)
         set_lowering(model, self.lowering)
         return nnx.split(model, nnx.Param, ...)[0]
 
-    def _jit(self, function: Callable, *, precision: str = "highest", **options) -> Callable:
+    def _jit(self, function: Callable, *, precision: str = "highest", onednn: bool = False, **options) -> Callable:
         @functools.wraps(function)
         def traced(*args, **kwargs):
             with jax.default_matmul_precision(precision):
                 return function(*args, **kwargs)
 
-        options = {"compiler_options": self._compiler_options, "out_shardings": replicated(self.mesh), **options}
+        told = self._compiler_options(onednn=onednn)
+        options = {"compiler_options": told, "out_shardings": replicated(self.mesh), **options}
         jitted = jax.jit(traced, **options)
-        return Unkept(jitted) if calls_onednn(options["compiler_options"]) else jitted
+        return Unkept(jitted) if calls_onednn(told) else jitted
 
 
 def _replicas(config: ConfigDict) -> int:

@@ -8,8 +8,8 @@ Seen on the CPU with jax 0.10 and 0.12: a convolution reaches 60–95% of the ra
 numbers are those of LAYOUT. With any others it does so outside loops only: XLA rewrites them for its fast kernels in
 the outermost computation, and in the body of a scan, where our steps are, computes them naively, at a hundredth of the
 rate. The gradients that jax derives have others. Here all are LAYOUT, and what must be transposed is transposed in so
-many words. Matrix products over unfolded patches, and sums of them over the taps of the kernel, were slower wherever x
-is not thin: writing the patches costs more than their product.
+many words. Matrix products over unfolded patches, and sums of them over the taps of the kernel, were slower or, where x
+is thin, no faster: writing the patches costs more than their product.
 
 In bfloat16 XLA by itself computes a convolution on the CPU as float32 arithmetic on converted arrays. oneDNN, which jax
 has from 0.11 on, does not, and is fast at the same forms; a dilation of h by the stride is what XLA leaves to itself.
@@ -22,7 +22,6 @@ import jax.numpy as jnp
 from jax import lax
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
-THIN = 8  # channels, fewer than which leave vector registers empty
 LARGE_MAP = 8  # pixels a side
 
 Pads = tuple[tuple[int, int], tuple[int, int]]  # (before, after) of each axis
@@ -94,8 +93,6 @@ def spread(kernel: jax.Array) -> jax.Array:
 
 def _inwards(x: jax.Array, kernel: jax.Array, *, stride: int, padding: Pads) -> jax.Array:
     """x, kernel -> h."""
-    if x.shape[-1] < THIN:
-        return _by_patches(x, kernel, stride=stride, padding=padding)
     return _convolution(x, kernel, stride=stride, padding=padding)
 
 
@@ -106,17 +103,13 @@ def _outwards(h: jax.Array, kernel: jax.Array, *, stride: int, padding: Pads, si
     1.3–5 times as fast from 8×8 on). On small ones, whose border of half-used blocks weighs more, XLA is faster at
     dilating h by the stride, for which it has a kernel that skips the zeros.
     """
-    taps, channels = kernel.shape[0], kernel.shape[2]
     befores = tuple(before for before, _ in padding)
-    if channels < THIN:
-        inwards = functools.partial(_by_patches, kernel=kernel, stride=stride, padding=padding)
-        return jax.linear_transpose(inwards, jax.ShapeDtypeStruct((len(h), *sizes, channels), h.dtype))(h)[0]
     if stride > 1 and min(h.shape[1:3]) >= LARGE_MAP:
         blocks = _kernel_blocks(kernel, stride)
         reach = blocks.shape[0] - 1
         x = _convolution(h, turned(blocks), padding=((reach, reach), (reach, reach)))
         return _window(_from_blocks(x, stride), befores, sizes)
-    reach = taps - 1
+    reach = kernel.shape[0] - 1
     pads = tuple(
         (reach - before, outer + before - 1 - (inner - 1) * stride)
         for outer, inner, before in zip(sizes, h.shape[1:3], befores, strict=True)
@@ -137,21 +130,6 @@ def _kernel_gradient(x: jax.Array, h: jax.Array, *, stride: int, padding: Pads, 
     gradient = _convolution(x, h, padding=pads, rhs_dilation=(stride, stride))  # [C, k, k, O]
     # Transposed once and for all, or each of its readers, of which the optimiser alone is several, does so by itself.
     return lax.optimization_barrier(gradient.transpose(1, 2, 0, 3))
-
-
-def _by_patches(x: jax.Array, kernel: jax.Array, *, stride: int, padding: Pads) -> jax.Array:
-    """`_inwards` as one matrix product: each inner pixel's patch of x, laid flat, times the kernel as a matrix.
-
-    Patches of a thin x are no larger than h. They are put together from blocks of stride × stride pixels, since copying
-    long pieces is faster. Seen: 1–4 times as fast as a convolution, and its adjoint in x 2–5 times.
-    """
-    taps, kernel = kernel.shape[0], _kernel_blocks(kernel, stride)
-    reach = kernel.shape[0]
-    sizes = tuple((outer + sum(pads) - taps) // stride + 1 for outer, pads in zip(x.shape[1:3], padding, strict=True))
-    x = _window(x, tuple(-before for before, _ in padding), tuple((size + reach - 1) * stride for size in sizes))
-    x, (h, w) = _to_blocks(x, stride), sizes
-    patches = jnp.concatenate([x[:, i : i + h, j : j + w] for i in range(reach) for j in range(reach)], axis=-1)
-    return patches @ kernel.reshape(-1, kernel.shape[-1])
 
 
 def _convolution(x: jax.Array, kernel: jax.Array, *, stride: int = 1, padding: Pads, **dilation) -> jax.Array:

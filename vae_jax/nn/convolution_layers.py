@@ -15,9 +15,9 @@ LOWERINGS = ("xla", "cpu")
 # long as Eigen's (with 0.12 as long), and its products longer where an array is thin. In nets that convolve it keeps
 # the sums.
 _EIGEN = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
-# Of bfloat16 Eigen makes float32. oneDNN, by which jax computes convolutions and products from 0.11 on, takes less than
-# half the time; in float32 it gains a twentieth, for which its programs, that must be compiled anew in every process,
-# don't pay.
+# oneDNN, by which jax computes from 0.11 on if told, takes less than half the time in bfloat16, of which Eigen makes
+# float32. In float32 an encoder takes a fifth less, a decoder up to a tenth more, training as long; and programs that
+# call oneDNN can't be kept for another process.
 _ONEDNN = {**_EIGEN, "xla_cpu_use_onednn": True, "xla_cpu_experimental_onednn_custom_call": True}
 
 
@@ -28,16 +28,19 @@ def choose_lowering(convolution: str, mesh: Mesh) -> str:
     return "cpu" if mesh.devices.flat[0].platform == "cpu" else "xla"
 
 
-def compiler_options(model: nnx.Module, lowering: str) -> dict[str, str | bool]:
-    """What `jax.jit` must be told for programs of `model`, if the convolutions in it are computed by `lowering`."""
-    convolutions = [node for _, node in nnx.iter_graph(model) if isinstance(node, Conv | ConvTranspose | UpsampledConv)]
-    if lowering != "cpu" or not convolutions:
+def compiler_options(model: nnx.Module, lowering: str, *, onednn: bool) -> dict[str, str | bool]:
+    """What `jax.jit` must be told for programs of `model`, if the convolutions in it are computed by `lowering`.
+
+    `onednn` is whether those computed by "cpu" should call it, where this jax can.
+    """
+    convolves = any(isinstance(node, Conv | ConvTranspose | UpsampledConv) for _, node in nnx.iter_graph(model))
+    if lowering != "cpu" or not convolves:
         return {}
-    return _ONEDNN if any(layer.dtype == jnp.bfloat16 for layer in convolutions) else _EIGEN
+    return _ONEDNN if onednn and jax.__version_info__ >= (0, 11) else _EIGEN
 
 
 def calls_onednn(options: dict[str, str | bool]) -> bool:
-    """Whether programs compiled with these options may call oneDNN."""
+    """Whether programs compiled with these options call oneDNN."""
     return options is _ONEDNN
 
 
