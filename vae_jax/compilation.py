@@ -3,6 +3,7 @@
 import contextlib
 import math
 import os
+import threading
 from collections.abc import Callable, Iterator
 
 import jax
@@ -10,6 +11,7 @@ import jax
 from vae_jax.disk import cache_folder
 
 LEAST_SECONDS = 0.5  # of compilation: what takes less is not worth a file
+_ONE_AT_A_TIME = threading.RLock()  # what `nothing_kept` sets is the whole process's
 
 
 def use_compilation_cache() -> None:
@@ -22,20 +24,21 @@ def use_compilation_cache() -> None:
 
 @contextlib.contextmanager
 def nothing_kept() -> Iterator[None]:
-    """No program that is compiled in here is kept."""
-    least = jax.config.jax_persistent_cache_min_compile_time_secs
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", math.inf)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", least)
+    """No program that is compiled in here, by any thread, is kept."""
+    with _ONE_AT_A_TIME:
+        least = jax.config.jax_persistent_cache_min_compile_time_secs
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", math.inf)
+        try:
+            yield
+        finally:
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", least)
 
 
 class Unkept:
-    """A jitted function whose programs are not kept.
+    """A jitted function whose programs are not kept; whoever compiles what `lower` returns does so in `nothing_kept`.
 
-    Those that call oneDNN cannot be: writing them, jaxlib takes the call for one of another kind and reads memory that
-    is not its own (seen with 0.11 and 0.12: std::bad_alloc).
+    For programs that call oneDNN: to write one, jaxlib reads memory that is not its own (seen with 0.11 and 0.12, as
+    a MemoryError).
     """
 
     def __init__(self, jitted: Callable):

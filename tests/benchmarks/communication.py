@@ -101,6 +101,7 @@ def compiled(spec: str, overrides: list[str], channels: int):
     config = load_file(spec)
     override(config, overrides)
     config.train.update(steps_per_call=1, log_every=1)
+    config.convolution = "xla"  # that of the machines in question
     resolve(config)
     shape, batch_size = (*config.data.image_size, channels), config.train.batch_size
     mesh = make_mesh(fsdp=config.mesh.fsdp)

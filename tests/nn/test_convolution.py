@@ -1,6 +1,7 @@
 """The layers that are fast on the CPU, against flax's and what jax derives from them."""
 
 import itertools
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +24,7 @@ from vae_jax.nn.layers import stride_path
 
 HAS_ONEDNN = jax.__version_info__ >= (0, 11)
 GEOMETRIES = list(itertools.product((1, 2, 3, 4, 5), (1, 2, 3)))  # kernel, stride
-CASES = (  # image size, padding, channels: small maps and large, thin arrays and others
+CASES = (  # image size, padding, channels: small maps and large, few channels and more
     ((8, 5), "same", (3, 9)),
     ((7, 9), 1, (9, 3)),
     ((3 * LARGE_MAP + 5, 3 * LARGE_MAP + 8), 0, (2, 8)),
@@ -95,14 +96,15 @@ def test_values_and_gradients_are_those_of_flax(kernel, stride, onednn):
 
 @pytest.mark.parametrize(("kernel", "stride"), GEOMETRIES)
 def test_bfloat16_agrees_with_float32_to_its_own_precision(kernel, stride):
-    for kind, (size, padding, channels) in itertools.product((Conv, ConvTranspose), CASES):
-        place = place_of(size, kernel, stride, padding)
-        exact, _, x = twins(kind, place, channels)
-        _, fast, _ = twins(kind, place, channels, jnp.bfloat16)
-        (expected,) = value_and_gradients((exact, x))
-        ((y, *gradients),) = value_and_gradients((fast, x), options=compiler_options(fast, "cpu", onednn=True))
-        assert y.dtype == jnp.bfloat16 and all(gradient.dtype == jnp.float32 for gradient in gradients)
-        assert_same([y.astype(jnp.float32), *gradients], expected, 0.02)
+    for kind in (Conv, ConvTranspose):
+        places = [(place_of(size, kernel, stride, padding), channels) for size, padding, channels in CASES]
+        exact = [twins(kind, *each)[::2] for each in places]
+        fast = [twins(kind, *each, jnp.bfloat16)[1:] for each in places]
+        options = compiler_options(fast[0][0], "cpu", onednn=True)
+        computed = value_and_gradients(*fast, options=options)
+        for (y, *gradients), wanted in zip(computed, value_and_gradients(*exact), strict=True):
+            assert y.dtype == jnp.bfloat16 and all(gradient.dtype == jnp.float32 for gradient in gradients)
+            assert_same([y.astype(jnp.float32), *gradients], wanted, 0.02)
 
 
 @pytest.mark.parametrize("kind", [Conv, ConvTranspose])
@@ -142,9 +144,10 @@ def test_only_a_net_that_convolves_by_the_cpu_lowering_changes_how_programs_are_
         assert not compiler_options(conv, "xla", onednn=onednn) and not compiler_options(dense, "cpu", onednn=onednn)
 
 
-@pytest.mark.skipif(not HAS_ONEDNN, reason="jax 0.10 computes no convolution by oneDNN")
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_convolutions_are_computed_by_onednn_where_that_is_asked_for(dtype):
+def test_convolutions_are_computed_by_onednn_where_that_is_asked_for_and_can_be(dtype):
+    if dtype == jnp.bfloat16 and "avx512f" not in Path("/proc/cpuinfo").read_text():
+        pytest.skip("XLA hands bfloat16 to oneDNN on CPUs with AVX-512")
     _, layer, x = twins(Conv, place_of((12, 12), 4, 2, 1), (9, 16), dtype)
     graph, params = nnx.split(layer)
     for onednn in (False, True):
@@ -152,4 +155,4 @@ def test_convolutions_are_computed_by_onednn_where_that_is_asked_for(dtype):
         jitted = jax.jit(lambda params, x: nnx.merge(graph, params)(x), compiler_options=options)
         with nothing_kept():
             text = jitted.lower(params, x).compile().as_text()
-        assert calls_onednn(options) == ('"__onednn$convolution"' in text) == onednn
+        assert calls_onednn(options) == ('"__onednn$convolution"' in text) == (onednn and HAS_ONEDNN)

@@ -2,17 +2,17 @@
 
 A transposed convolution is the adjoint of a strided one. Both, and the gradients of both, are therefore made of three
 bilinear maps between outer values x [B, H, W, C] (the image's side), inner ones h [B, h, w, O] and a kernel
-[k, k, C, O]: `_inwards` (x and kernel give h), `_outwards` (h and kernel give x), `_kernel_gradient` (x and h).
+[k, k, C, O]: `_convolution` (x and kernel give h), `_outwards` (h and kernel give x), `_kernel_gradient` (x and h).
 
 Seen on the CPU with jax 0.10 and 0.12: a convolution reaches 60–95% of the rate of a matrix product, if its dimension
 numbers are those of LAYOUT. With any others it does so outside loops only: XLA rewrites them for its fast kernels in
 the outermost computation, and in the body of a scan, where our steps are, computes them naively, at a hundredth of the
 rate. The gradients that jax derives have others. Here all are LAYOUT, and what must be transposed is transposed in so
 many words. Matrix products over unfolded patches, and sums of them over the taps of the kernel, were slower or, where x
-is thin, no faster: writing the patches costs more than their product.
+has few channels, no faster: writing the patches costs more than their product.
 
-In bfloat16 XLA by itself computes a convolution on the CPU as float32 arithmetic on converted arrays. oneDNN, which jax
-has from 0.11 on, does not, and is fast at the same forms; a dilation of h by the stride is what XLA leaves to itself.
+In bfloat16 Eigen computes a convolution as float32 arithmetic on converted arrays. oneDNN, which XLA can call from jax
+0.11 on, does not, and is fast at the same forms; XLA calls it for none with a dilated h or with negative padding.
 """
 
 import functools
@@ -30,7 +30,7 @@ Pads = tuple[tuple[int, int], tuple[int, int]]  # (before, after) of each axis
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: Pads) -> jax.Array:
     """h[i] = Σ_t x[i·stride + t − before]·kernel[t], over both axes and the channels C; x is zero outside."""
-    return _inwards(x, kernel, stride=stride, padding=padding)
+    return _convolution(x, kernel, stride=stride, padding=padding)
 
 
 def _convolve_forward(x, kernel, stride, padding):
@@ -65,7 +65,7 @@ def _convolve_transposed_forward(h, kernel, stride, padding):
 def _convolve_transposed_backward(stride, padding, residuals, gradient):
     h, kernel = residuals
     return (
-        _inwards(gradient, kernel, stride=stride, padding=padding),
+        _convolution(gradient, kernel, stride=stride, padding=padding),
         _kernel_gradient(gradient, h, stride=stride, padding=padding, taps=kernel.shape[0]),
     )
 
@@ -89,11 +89,6 @@ def spread(kernel: jax.Array) -> jax.Array:
         first[axis], second[axis] = (0, 1), (1, 0)
         kernel = jnp.pad(kernel, first) + jnp.pad(kernel, second)
     return kernel
-
-
-def _inwards(x: jax.Array, kernel: jax.Array, *, stride: int, padding: Pads) -> jax.Array:
-    """x, kernel -> h."""
-    return _convolution(x, kernel, stride=stride, padding=padding)
 
 
 def _outwards(h: jax.Array, kernel: jax.Array, *, stride: int, padding: Pads, sizes: tuple[int, int]) -> jax.Array:
@@ -122,10 +117,12 @@ def _kernel_gradient(x: jax.Array, h: jax.Array, *, stride: int, padding: Pads, 
 
     A convolution of x with h for its kernel, in which the examples are what is summed and C what is independent.
     """
-    pads = tuple(
-        (before, (inner - 1) * stride + taps - outer - before)
-        for outer, inner, (before, _) in zip(x.shape[1:3], h.shape[1:3], padding, strict=True)
+    befores = tuple(before for before, _ in padding)
+    height, width = ends = tuple(
+        (inner - 1) * stride + taps - before for inner, before in zip(h.shape[1:3], befores, strict=True)
     )
+    x = x[:, :height, :width]  # the others are read by no tap
+    pads = tuple((before, end - have) for before, end, have in zip(befores, ends, x.shape[1:3], strict=True))
     x, h = x.transpose(3, 1, 2, 0), h.transpose(1, 2, 0, 3)  # [C, H, W, B], [h, w, B, O]
     gradient = _convolution(x, h, padding=pads, rhs_dilation=(stride, stride))  # [C, k, k, O]
     # Transposed once and for all, or each of its readers, of which the optimiser alone is several, does so by itself.

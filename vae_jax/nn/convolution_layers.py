@@ -15,9 +15,9 @@ LOWERINGS = ("xla", "cpu")
 # long as Eigen's (with 0.12 as long), and its products longer where an array is thin. In nets that convolve it keeps
 # the sums.
 _EIGEN = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
-# oneDNN, by which jax computes from 0.11 on if told, takes less than half the time in bfloat16, of which Eigen makes
-# float32. In float32 an encoder takes a fifth less, a decoder up to a tenth more, training as long; and programs that
-# call oneDNN can't be kept for another process.
+# XLA can call oneDNN instead, from jax 0.11 on. In bfloat16, which Eigen computes as float32, that takes less than half
+# the time. In float32 an encoder takes a fifth less, a decoder up to a tenth more, training as long. Programs that call
+# it can't be kept for another process: see `Unkept`.
 _ONEDNN = {**_EIGEN, "xla_cpu_use_onednn": True, "xla_cpu_experimental_onednn_custom_call": True}
 
 
@@ -31,7 +31,7 @@ def choose_lowering(convolution: str, mesh: Mesh) -> str:
 def compiler_options(model: nnx.Module, lowering: str, *, onednn: bool) -> dict[str, str | bool]:
     """What `jax.jit` must be told for programs of `model`, if the convolutions in it are computed by `lowering`.
 
-    `onednn` is whether those computed by "cpu" should call it, where this jax can.
+    `onednn` is whether they should be computed by oneDNN, where this jax can.
     """
     convolves = any(isinstance(node, Conv | ConvTranspose | UpsampledConv) for _, node in nnx.iter_graph(model))
     if lowering != "cpu" or not convolves:
@@ -41,7 +41,7 @@ def compiler_options(model: nnx.Module, lowering: str, *, onednn: bool) -> dict[
 
 def calls_onednn(options: dict[str, str | bool]) -> bool:
     """Whether programs compiled with these options call oneDNN."""
-    return options is _ONEDNN
+    return "xla_cpu_experimental_onednn_custom_call" in options
 
 
 def set_lowering(model: nnx.Module, lowering: str) -> None:
