@@ -10,6 +10,7 @@ import pytest
 from flax import nnx
 from PIL import Image
 
+from vae_jax.compilation import Unkept, nothing_kept
 from vae_jax.config import default_config, resolve
 from vae_jax.data.order import Order
 from vae_jax.data.pipeline import evaluation_batches, train_batches
@@ -80,9 +81,9 @@ def test_faces_reach_the_elbo_of_float32(faces):
     assert half == pytest.approx(single, rel=0.01)
 
 
-@pytest.mark.parametrize("norm", ["none", "batch", "layer", "group"])
-def test_parameters_losses_and_statistics_are_float32(norm):
-    config = config_of("bfloat16", **convolutional(channels=(4,), norm=norm))
+def abstract_steps(**model):
+    """The steps of a net in bfloat16 on 8×8 images, and what `train` takes, without the values."""
+    config = config_of("bfloat16", **model)
     resolve(config)
     steps = Steps(config, (8, 8, 1), make_mesh(1))
     ids = jax.ShapeDtypeStruct((1, BATCH), jnp.uint32)
@@ -92,8 +93,28 @@ def test_parameters_losses_and_statistics_are_float32(norm):
         "epoch": ids,
         "mask": jax.ShapeDtypeStruct((1, BATCH), jnp.float32),
     }
-    after = steps.train.lower(steps.abstract_state(), batch, steps.weights).out_info
+    return steps, (steps.abstract_state(), batch, steps.weights)
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "layer", "group"])
+def test_parameters_losses_and_statistics_are_float32(norm):
+    steps, arguments = abstract_steps(**convolutional(channels=(4,), norm=norm))
+    after = steps.train.lower(*arguments).out_info
     assert {leaf.dtype.name for leaf in jax.tree.leaves(after)} == {"float32", "int32", "uint32", "bool"}
+
+
+def test_no_function_of_a_model_keeps_programs_that_call_onednn():
+    steps, (state, *others) = abstract_steps(**convolutional(channels=(16,)))
+    x, z = (jax.ShapeDtypeStruct((BATCH, *shape), jnp.float32) for shape in ((8, 8, 1), (steps.config.model.latent,)))
+    calls = {
+        steps.train: (state, *others),
+        steps.encode: (state.variables, x),
+        steps.decode: (state.variables, z),
+    }
+    for function, arguments in calls.items():
+        with nothing_kept():
+            text = function.lower(*arguments).compile().as_text()
+        assert "__onednn$" not in text or isinstance(function, Unkept)
 
 
 @pytest.mark.parametrize("family", ["conv", "mlp", "resnet"])

@@ -151,7 +151,8 @@ def _initialize(given: Mapping) -> None:
             given["process_id"],
             initialization_timeout=MEETING_SECONDS,
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
-            shutdown_timeout_seconds=2 * PARTING_SECONDS,  # an end by the runtime, with its own exit code
+            # Ends the process, with an exit code of its own; the heartbeats are to name a lost one before.
+            shutdown_timeout_seconds=PARTING_SECONDS + 2 * HEARTBEAT_SECONDS,
         )
     except (ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]

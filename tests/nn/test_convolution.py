@@ -67,9 +67,9 @@ def value_and_gradients(*layers_and_inputs, options=None):
         gradients = jax.grad(loss, argnums=(0, 1), has_aux=True)
         return [gradients(*each, graph) for each, graph in zip(arguments, graphs, strict=True)]
 
-    results = Unkept(jax.jit(compute, compiler_options=options))(
-        [(nnx.state(layer), x) for layer, x in layers_and_inputs]
-    )
+    jitted = jax.jit(compute, compiler_options=options)
+    function = Unkept(jitted) if calls_onednn(options or {}) else jitted
+    results = function([(nnx.state(layer), x) for layer, x in layers_and_inputs])
     return [[y, *jax.tree.leaves(gradients)] for gradients, y in results]
 
 
