@@ -123,7 +123,11 @@ class Gaussian:
 
     def log_prob(self, x: jax.Array, weight: jax.Array | None = None) -> jax.Array:
         """log N(x; mean, variance) summed over the event."""
-        return _sum_event(_normal_log_density(x, self.mean, self.log_variance), x, weight)
+        if self.log_variance.ndim > 0:
+            return _sum_event(_normal_log_density(x, self.mean, self.log_variance), x, weight)
+        # Constants taken out of the sum: on the CPU, XLA sums plain squares ten times as fast.
+        squares, count = (_sum_event(each, x, weight) for each in (jnp.square(x - self.mean), jnp.ones_like(x)))
+        return -0.5 * (squares * jnp.exp(-self.log_variance) + count * (LOG_2PI + self.log_variance))
 
 
 @_pytree
