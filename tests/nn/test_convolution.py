@@ -27,7 +27,7 @@ GEOMETRIES = list(itertools.product((1, 2, 3, 4, 5), (1, 2, 3)))  # kernel, stri
 CASES = (  # image size, padding, channels: small maps and large, few channels and more
     ((8, 5), "same", (3, 9)),
     ((7, 9), 1, (9, 1)),
-    ((3 * LARGE_MAP + 5, 3 * LARGE_MAP + 8), 0, (1, 8)),
+    ((2 * LARGE_MAP + 6, 2 * LARGE_MAP + 3), 0, (1, 8)),
 )
 
 
@@ -104,7 +104,7 @@ def test_bfloat16_agrees_with_float32_to_its_own_precision(kernel, stride):
         computed = value_and_gradients(*fast, options=options)
         for (y, *gradients), wanted in zip(computed, value_and_gradients(*exact), strict=True):
             assert y.dtype == jnp.bfloat16 and all(gradient.dtype == jnp.float32 for gradient in gradients)
-            assert_same([y.astype(jnp.float32), *gradients], wanted, 0.02)
+            assert_same([y.astype(jnp.float32), *gradients], wanted, 0.03)
 
 
 @pytest.mark.parametrize("kind", [Conv, ConvTranspose])
@@ -127,7 +127,7 @@ def test_every_convolution_in_a_loop_is_one_that_xla_has_a_kernel_of_its_own_for
     looped = jax.jit(lambda params, xs: jax.lax.map(lambda x: gradients(params, x), xs), compiler_options=options)
     lines = looped.lower(params, jnp.stack([x] * 3)).compile().as_text().splitlines()
     numbers = [line.split("dim_labels=")[1].split(",")[0].split()[0] for line in lines if " convolution(" in line]
-    assert len(numbers) == 3 and set(numbers) == {"b01f_01io->b01f"}
+    assert len(numbers) == 6 and set(numbers) == {"b01f_01io->b01f"}
     assert not any("ynn_fusion" in line and "conv_general_dilated" in line for line in lines)
 
 
