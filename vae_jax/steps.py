@@ -1,5 +1,8 @@
 """The compiled functions of a VAE: train, evaluate, encode, decode, reconstruct and sample, for one config and mesh."""
 
+import math
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -16,6 +19,7 @@ from vae_jax.state import Variables
 from vae_jax.train_steps import Batch, TrainSteps, Values
 
 IMPORTANCE_CHUNK = 32
+PIXELS_AT_ONCE = 2**18  # that a CPU encodes or decodes: 64 images of 64×64
 
 
 class Steps(TrainSteps):
@@ -103,10 +107,11 @@ class Steps(TrainSteps):
         return jnp.log(samples) - total
 
     def _encode(self, variables: Variables, x: jax.Array, cond: jax.Array | None = None) -> distributions.Posterior:
-        return self._merge(variables).encode(x, cond)
+        return self._piecewise(self._merge(variables).encode, x, cond)
 
     def _decode(self, variables: Variables, z: jax.Array, cond: jax.Array | None = None) -> jax.Array:
-        return self._merge(variables).decode(z, cond).mean
+        model = self._merge(variables)
+        return self._piecewise(lambda z, cond: model.decode(z, cond).mean, z, cond)
 
     def _reconstruct(self, variables: Variables, batch: Batch) -> dict[str, jax.Array]:
         """Of each of the "originals" [B, ...] the mean of p(x|z) at the posterior's mean: "reconstructions".
@@ -124,7 +129,22 @@ class Steps(TrainSteps):
         """For keys [N]: latents from the prior [N, Z], and the mean of p(x|z) at each [N, ...]."""
         model = self._merge(variables)
         z = model.prior(cond).sample(keys)
-        return z, model.decode(z, cond).mean
+        return z, self._piecewise(lambda z, cond: model.decode(z, cond).mean, z, cond)
+
+    def _piecewise(self, function: Callable, batch: jax.Array, cond: jax.Array | None):
+        """function(batch [B, ...], cond [B, ...]), large images piece by piece on the CPU.
+
+        A piece's activations stay in the caches, and take less memory to get (seen: a sixth faster at 128×128).
+        """
+        if self.lowering != "cpu" or self.mesh.size > 1:
+            return function(batch, cond)
+        most = max(1, len(batch) * math.prod(self.shape[:-1]) // PIXELS_AT_ONCE)
+        pieces = next(count for count in range(most, 0, -1) if len(batch) % count == 0)
+        if pieces == 1:
+            return function(batch, cond)
+        cut = jax.tree.map(lambda array: array.reshape(pieces, -1, *array.shape[1:]), (batch, cond))
+        results = jax.lax.map(lambda piece: function(*piece), cut)
+        return jax.tree.map(lambda result: result.reshape(len(batch), *result.shape[2:]), results)
 
 
 def evaluation_keys(seed: jax.Array | int, batch: Batch) -> jax.Array:
