@@ -1,4 +1,4 @@
-"""Nets in bfloat16: what must stay float32 does, and they train to the bound of nets in float32."""
+"""Nets in bfloat16: what must stay float32 does, they train to the bound of float32, their programs are not kept."""
 
 import io
 import zipfile
@@ -104,7 +104,7 @@ def test_parameters_losses_and_statistics_are_float32(norm):
 
 
 def test_no_function_of_a_model_keeps_programs_that_call_onednn():
-    steps, (state, *others) = abstract_steps(**convolutional(channels=(16,)))
+    steps, (state, *others) = abstract_steps(**convolutional(channels=(16, 16)))
     x, z = (jax.ShapeDtypeStruct((BATCH, *shape), jnp.float32) for shape in ((8, 8, 1), (steps.config.model.latent,)))
     calls = {
         steps.train: (state, *others),
@@ -114,7 +114,9 @@ def test_no_function_of_a_model_keeps_programs_that_call_onednn():
     for function, arguments in calls.items():
         with nothing_kept():
             text = function.lower(*arguments).compile().as_text()
-        assert "__onednn$" not in text or isinstance(function, Unkept)
+        calls_onednn = "__onednn$" in text
+        assert isinstance(function, Unkept) or not calls_onednn
+        assert calls_onednn or function is not steps.encode or jax.__version_info__ < (0, 11)
 
 
 @pytest.mark.parametrize("family", ["conv", "mlp", "resnet"])

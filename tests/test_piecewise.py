@@ -1,4 +1,4 @@
-"""Large images go through a net piece by piece on the CPU: the same comes out."""
+"""On one CPU, encoding and decoding take large images piece by piece: the same comes out."""
 
 import jax
 import jax.numpy as jnp
@@ -7,38 +7,49 @@ import pytest
 
 from vae_jax import rng, steps
 from vae_jax.config import default_config, resolve
-from vae_jax.mesh import make_mesh
+from vae_jax.mesh import batch_sharding, make_mesh
 
 SHAPE = (16, 16, 1)
 
 
-def compiled(cond):
+def steps_of(cond=(), devices=1):
     config = default_config()
     config.model.encoder = dict(family="conv", channels=(8, 16), kernel=4, stride=2)
     config.model.decoder = dict(family="conv", mirror=True)
     config.model.update(cond=cond, latent=4)
     resolve(config)
-    return steps.Steps(config, SHAPE, make_mesh(1))
+    return steps.Steps(config, SHAPE, make_mesh(devices))
 
 
-@pytest.mark.parametrize("names", [(), ("Smiling", "Young")])
-@pytest.mark.parametrize(("count", "pieces"), [(12, 6), (13, 1), (15, 5)])
+def few_pixels(monkeypatch):
+    monkeypatch.setattr(steps, "PIXELS_AT_ONCE", 2 * SHAPE[0] * SHAPE[1])
+
+
+@pytest.mark.parametrize(("names", "count", "pieces"), [((), 12, 6), ((), 13, 1), (("Smiling", "Young"), 15, 5)])
 def test_pieces_give_what_the_whole_batch_gives(monkeypatch, names, count, pieces):
     draw = np.random.default_rng(0)
     x, z = jnp.float32(draw.random((count, *SHAPE))), jnp.float32(draw.normal(size=(count, 4)))
     cond = jnp.float32(draw.random((count, 2))) if names else None
-    variables = compiled(names).init().variables
+    variables = steps_of(names).init().variables
 
     def everything():
-        made, keys = compiled(names), rng.per_example(rng.stream(0, "sample"), jnp.arange(count))
-        values = made.encode(variables, x, cond), made.decode(variables, z, cond), made.sample(variables, keys, cond)
-        return made.encode.lower(variables, x, cond).as_text(), jax.tree.leaves(values)
+        made, keys = steps_of(names), rng.per_example(rng.stream(0, "sample"), jnp.arange(count))
+        calls = ((made.encode, x), (made.decode, z), (made.sample, keys))
+        loops = ["while" in function.lower(variables, batch, cond).as_text() for function, batch in calls]
+        return loops, jax.tree.leaves([function(variables, batch, cond) for function, batch in calls])
 
-    text, whole = everything()
-    assert "while" not in text
-    monkeypatch.setattr(steps, "PIXELS_AT_ONCE", 2 * 16 * 16)
-    text, cut = everything()
-    assert (f"tensor<{pieces}x{count // pieces}x16x16x1xf32>" in text) == (pieces > 1)
+    loops, whole = everything()
+    assert loops == [False] * 3
+    few_pixels(monkeypatch)
+    loops, cut = everything()
+    assert loops == [pieces > 1] * 3
     for one, other in zip(cut, whole, strict=True):
         assert one.shape == other.shape
         np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_a_batch_on_several_devices_is_not_cut(monkeypatch):
+    few_pixels(monkeypatch)
+    made = steps_of(devices=8)
+    x = jax.ShapeDtypeStruct((16, *SHAPE), jnp.float32, sharding=batch_sharding(made.mesh))
+    assert "while" not in made.encode.lower(made.abstract_state().variables, x).as_text()

@@ -151,7 +151,7 @@ def _initialize(given: Mapping) -> None:
             given["process_id"],
             initialization_timeout=MEETING_SECONDS,
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
-            # Ends the process, with an exit code of its own; the heartbeats are to name a lost one before.
+            # Then the runtime ends the process by a code of its own; the heartbeats are to name a lost one before.
             shutdown_timeout_seconds=PARTING_SECONDS + 2 * HEARTBEAT_SECONDS,
         )
     except (ValueError, RuntimeError) as error:

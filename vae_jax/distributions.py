@@ -126,7 +126,8 @@ class Gaussian:
         if self.log_variance.ndim > 0:
             return _sum_event(_normal_log_density(x, self.mean, self.log_variance), x, weight)
         # Constants taken out of the sum: on the CPU, XLA sums plain squares ten times as fast.
-        squares, count = (_sum_event(each, x, weight) for each in (jnp.square(x - self.mean), jnp.ones_like(x)))
+        squares = _sum_event(jnp.square(x - self.mean), x, weight)  # [B] or [K, B]
+        count = _sum_event(jnp.ones_like(x), x, weight)  # [B]: pixels, each by its weight
         return -0.5 * (squares * jnp.exp(-self.log_variance) + count * (LOG_2PI + self.log_variance))
 
 

@@ -142,12 +142,15 @@ class OurSide:
         jax.block_until_ready(drawn)
 
     def flops_per_image(self) -> dict[str, float]:
-        """What the programs count for one image; a scan's body counts once, so that is one step."""
-        variables = self.state.variables
-        programs = {
-            "train": self.steps.train.lower(self.state, next(self.batches), self.steps.weights),
-            "encode": self.steps.encode.lower(variables, self.images),
-            "sample": self.steps.sample.lower(variables, self.keys),
+        """What the programs count for one image.
+
+        A loop's body counts once: of training that is one step, and where a batch is cut it would be one piece of it.
+        """
+        variables, train = self.state.variables, self.config.train
+        step = self.steps.train.lower(self.state, next(self.batches), self.steps.weights)
+        one = {
+            "encode": self.steps.encode.lower(variables, self.images[:1]),
+            "sample": self.steps.sample.lower(variables, self.keys[:1]),
         }
-        flops = {task: lowered.cost_analysis()["flops"] for task, lowered in programs.items()}
-        return {task: count / self.config.train.batch_size for task, count in flops.items()}
+        counts = {task: lowered.cost_analysis()["flops"] for task, lowered in one.items()}
+        return {"train": step.cost_analysis()["flops"] / train.batch_size, **counts}

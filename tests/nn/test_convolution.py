@@ -11,7 +11,7 @@ from flax import nnx
 
 from vae_jax.compilation import Unkept, nothing_kept
 from vae_jax.mesh import batch_sharding, make_mesh, replicated
-from vae_jax.nn.convolution import LARGE_MAP
+from vae_jax.nn.convolution import FEW_CHANNELS, LARGE_MAP
 from vae_jax.nn.convolution_layers import (
     Conv,
     ConvTranspose,
@@ -24,10 +24,10 @@ from vae_jax.nn.layers import stride_path
 
 HAS_ONEDNN = jax.__version_info__ >= (0, 11)
 GEOMETRIES = list(itertools.product((1, 2, 3, 4, 5), (1, 2, 3)))  # kernel, stride
-CASES = (  # image size, padding, channels: small maps and large, few channels and more
+CASES = (  # image size, padding, channels: small maps and large, one channel, few and more
     ((8, 5), "same", (3, 9)),
     ((7, 9), 1, (9, 1)),
-    ((2 * LARGE_MAP + 6, 2 * LARGE_MAP + 3), 0, (1, 8)),
+    ((2 * LARGE_MAP + 6, 2 * LARGE_MAP + 3), 0, (2, FEW_CHANNELS)),
 )
 
 
