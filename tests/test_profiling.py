@@ -37,5 +37,14 @@ def test_a_run_without_a_profile_writes_no_trace(tmp_path, capfd):
     assert not (tmp_path / "profile").exists()
 
 
+def test_steps_that_a_resumed_run_has_behind_it_are_said_not_to_be_traced(tmp_path, capfd):
+    train(open_run(tmp_path, "test", config("")))
+    again = config("2:4")
+    again.train.steps += again.train.steps_per_call
+    train(open_run(tmp_path, "test", again))
+    assert "no trace: steps 2 to 4" in capfd.readouterr().err
+    assert not (tmp_path / "profile").exists()
+
+
 def test_a_profile_does_not_make_it_another_run():
     assert differences(config("5:7"), config("")) == []

@@ -261,6 +261,12 @@ def test_the_group_evaluates_all_of_its_replicas(workdir, monkeypatch, capsys):
     assert f"Report: {workdir}/report/index.html" in said
 
 
+def test_a_study_of_the_group_is_made_of_each_of_its_replicas(workdir, monkeypatch, tmp_path):
+    folder = shutil.copytree(workdir, tmp_path / "run")
+    run_main(monkeypatch, "--mode=study", "--study=traverse", f"--workdir={folder}")
+    assert {path.parts[-4] for path in folder.glob("*/studies/traverse/meta.json")} == set(NAMES)
+
+
 def test_the_page_of_a_group_has_a_row_for_each_replica_with_its_figures(workdir):
     html = (workdir / "report" / "index.html").read_text()
     rows = re.findall(r"<tr><th scope=\"row\">(.*?)</tr>", html, re.DOTALL)

@@ -19,7 +19,7 @@ from vae_jax.importing import import_weights
 from vae_jax.inference import load_model
 from vae_jax.mesh import make_mesh
 from vae_jax.progress import say
-from vae_jax.replicas import Group, open_group, replica_values
+from vae_jax.replicas import Group, as_replica, open_group, replica_values
 from vae_jax.report.comparison import write_comparison
 from vae_jax.report.data_summary import summarise
 from vae_jax.report.data_text import as_text
@@ -84,9 +84,10 @@ def sample(workdir: Path, config: ConfigDict, *, checkpoint: str) -> None:
 def study(workdir: Path, config: ConfigDict, asked: Asked, *, checkpoint: str, command: str) -> None:
     """Makes the studies that are asked for of a checkpoint, of every replica, and renews the report."""
     resolve(config)
-    saved = saved_record(workdir)
-    for folder in [workdir / replica for replica in replica_values(saved.config)] or [workdir]:
-        run_studies(asked, folder, config, made=Made(checkpoint, command))
+    replicas = replica_values(saved_record(workdir).config)
+    own = {workdir / name: as_replica(config, values) for name, values in replicas.items()} or {workdir: config}
+    for folder, settings in own.items():
+        run_studies(asked, folder, settings, made=Made(checkpoint, command))
     report(workdir)
 
 

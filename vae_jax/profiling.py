@@ -25,6 +25,7 @@ class Trace:
     def __init__(self, steps: range, folder: Path, *, steps_per_call: int, say: Callable[[str], None]):
         self._steps, self._folder, self._steps_per_call, self._say = steps, folder, steps_per_call, say
         self._began = None  # the step at which the trace now under way began
+        self._is_made = False
 
     def before_call(self, step: int, state) -> None:
         """Begins or ends the trace if the call from `step` on asks for it; an end waits for `state`."""
@@ -32,15 +33,17 @@ class Trace:
             options = jax.profiler.ProfileOptions()
             options.python_tracer_level = 0  # which would slow down what it measures
             jax.profiler.start_trace(self._folder, create_perfetto_trace=True, profiler_options=options)
-            self._began = step
+            self._began, self._is_made = step, True
         elif self._began is not None and step >= self._steps.stop:
             jax.block_until_ready(state)
             self._end(f"{self._began} to {step}")
 
     def close(self) -> None:
-        """Ends the trace where training ended within it."""
+        """Ends the trace where training ended within it, and tells where it has met none of the steps."""
         if self._began is not None:
             self._end(f"{self._began} to the last")
+        elif self._steps and not self._is_made:
+            self._say(f"no trace: steps {self._steps.start} to {self._steps.stop} were not among those trained")
 
     def _end(self, steps: str) -> None:
         jax.profiler.stop_trace()

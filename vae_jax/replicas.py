@@ -45,7 +45,7 @@ def open_group(workdir: Path, name: str, config: ConfigDict) -> Group:
     replicas = replica_values(config)
     for replica, values in replicas.items():
         try:
-            resolve(_as_replica(config, values))
+            resolve(as_replica(config, values))
         except UserError as error:
             raise UserError(f"train.replicas, {replica}: {error}") from error
     whole = open_run(workdir, name, config)
@@ -78,19 +78,19 @@ def replica_values(config: ConfigDict) -> dict[str, dict[str, float]]:
 
 
 def _replica(whole: Run, name: str, values: dict[str, float]) -> Run:
-    config = _as_replica(whole.config, values)
+    config = as_replica(whole.config, values)
     return dataclasses.replace(
         whole,
         workdir=whole.workdir / name,
         name=f"{whole.name}, {name}",
         config=config,
-        given=_as_replica(whole.given, values),
+        given=as_replica(whole.given, values),
         order=dataclasses.replace(whole.order, seed=config.seed),
         steps=whole.steps.for_replica(config),
     )
 
 
-def _as_replica(config: ConfigDict, values: dict[str, float]) -> ConfigDict:
+def as_replica(config: ConfigDict, values: dict[str, float]) -> ConfigDict:
     """The config of the ordinary run that a replica is."""
     config = config.copy_and_resolve_references()
     config.update_from_flattened_dict({FIELDS[field]: value for field, value in values.items()})

@@ -188,7 +188,7 @@ def _check_numbers(config: ConfigDict) -> None:
     for name, least in at_least.items():
         value = get_field(config, name)
         if value is not None and not least <= value < float("inf"):
-            raise UserError(f"{name} is {value}; it must be {least} or more.")
+            raise UserError(f"{name} is {value}; it must be {least} or more, and finite.")
     if config.sample.count > MAX_SAMPLES:
         raise UserError(
             f"sample.count is {config.sample.count}; it must be at most {MAX_SAMPLES:,}: "

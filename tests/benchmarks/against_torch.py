@@ -15,10 +15,10 @@ import json
 import os
 import shutil
 import sys
-from pathlib import Path
 
 import jax
 from our_side import NETS
+from throughput import writable
 
 from vae_jax.errors import UserError
 
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--net", choices=tuple(NETS), help="one net; default: all of them")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="that a competitor runs in a round")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=writable)
     parser.add_argument("--python", default=sys.executable, help="the Python of our side")
     overrides = [argument for argument in sys.argv[1:] if argument.startswith("--config.")]
     arguments = parser.parse_args([argument for argument in sys.argv[1:] if argument not in overrides])

@@ -90,9 +90,17 @@ def temporaries_with_remat(run: Run) -> dict[str, float]:
 
 def parse(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, list[str]]:
     """The arguments of the command line, with --json=PATH, and those of them that override the config."""
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=writable)
     overrides = [argument for argument in sys.argv[1:] if argument.startswith("--config.")]
     return parser.parse_args([argument for argument in sys.argv[1:] if argument not in overrides]), overrides
+
+
+def writable(text: str) -> Path:
+    """What argparse makes of the path of a file to be written after all measurements."""
+    path = Path(text)
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{path.parent} is no folder")
+    return path
 
 
 def show(result: dict, path: Path | None) -> None:
