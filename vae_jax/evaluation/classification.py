@@ -24,15 +24,15 @@ def evaluate_classifier(run: Run, variables: Variables, about: dict) -> dict:
         batch_size=config.eval.batch_size,
         mesh=run.mesh,
     )
-    truth = source.columns["target"] > 0  # [N, A]
+    truth, people = source.columns["target"] > 0, source.columns.get("identity")  # [N, A], [N]
     said = decided(values["probabilities"], names=config.model.target)
     meta = {
         **about,
         "headline": ["accuracy", "majority", "loss"],
         "figures": {
-            "accuracy": figure(values["accuracy"], "Accuracy"),
-            "majority": _majority(truth, names=config.model.target),
-            "loss": figure(values["loss"], "Loss, as trained", "nats"),
+            "accuracy": figure(values["accuracy"], "Accuracy", people=people),
+            "majority": _majority(truth, people, names=config.model.target),
+            "loss": figure(values["loss"], "Loss, as trained", "nats", people=people),
         },
         "targets": tell(truth, said, names=config.model.target),
     }
@@ -44,12 +44,14 @@ def evaluate_classifier(run: Run, variables: Variables, about: dict) -> dict:
     return meta
 
 
-def _majority(truth, *, names):
+def _majority(truth, people, *, names):
     """The figure of the best answer that is the same for all examples of truth [N, A]."""
     agrees = truth == decided(truth.mean(axis=0)[None], names=names)
     if exclusive(names):
-        return figure(agrees.all(axis=1), "Accuracy of always saying this split's most frequent class")
-    return figure(agrees.mean(axis=1), "Accuracy of always saying of each what is more frequent in this split")
+        label = "Accuracy of always saying this split's most frequent class"
+        return figure(agrees.all(axis=1), label, people=people)
+    label = "Accuracy of always saying of each what is more frequent in this split"
+    return figure(agrees.mean(axis=1), label, people=people)
 
 
 def decided(probabilities: np.ndarray, *, names: tuple[str, ...]) -> np.ndarray:

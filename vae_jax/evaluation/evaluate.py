@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from vae_jax import cluster
 from vae_jax.evaluation.classification import evaluate_classifier
-from vae_jax.evaluation.figures import figure
+from vae_jax.evaluation.figures import figure, people_note
 from vae_jax.evaluation.held_out import evaluation_variables, over_split
 from vae_jax.evaluation.images import image_metrics
 from vae_jax.images import grids
@@ -70,7 +70,7 @@ def held_out_means(run: Run, variables: Variables, split: str) -> dict[str, floa
 def evaluate(run: Run, state: TrainState, *, split: str, checkpoint: str) -> dict:
     """Evaluates `split` and writes studies/evaluation; returns what its meta.json holds.
 
-    Everything is a mean over examples with its standard error. Active units: Burda et al. (2016), the dimensions
+    Everything is a mean over examples with its standard error, which takes the pictures of one person together. Active units: Burda et al. (2016), the dimensions
     whose posterior mean has a variance above 0.01 over the data. A classifier has an evaluation of its own.
     """
     config, steps = run.config, run.steps
@@ -92,7 +92,8 @@ def evaluate(run: Run, state: TrainState, *, split: str, checkpoint: str) -> dic
     kl_per_dimension = values.pop("kl_per_dimension", None)
     latent_mean = values.pop("latent_mean")
     warnings = _range_warnings({name: values.pop(name) for name in RANGES if name in values})
-    figures = {name: _figure(name, value) for name, value in values.items()}
+    people = source.columns.get("identity")
+    figures = {name: _figure(name, value, people) for name, value in values.items()}
     if config.eval.importance_samples:
         nll = over_split(
             lambda batch: {"nll": steps.importance(variables, batch, samples=config.eval.importance_samples)},
@@ -100,7 +101,7 @@ def evaluate(run: Run, state: TrainState, *, split: str, checkpoint: str) -> dic
             limit=config.eval.importance_examples,
             **options,
         )["nll"]
-        figures["nll"] = _figure("nll", nll)
+        figures["nll"] = _figure("nll", nll, people if people is None else people[: len(nll)])
         figures["nll"]["label"] += f", {config.eval.importance_samples} importance samples"
         if len(nll) < len(source):
             figures["nll"]["label"] += f", first {len(nll):,} examples"
@@ -188,6 +189,7 @@ def _notes(run: Run, split: str) -> list[str]:
         CONDITION_NOTE.format(", ".join(told)) if told else "",
         BINARIZATION_NOTES[data.binarization],
         CORRUPTION_NOTES[data.corrupt.kind],
+        people_note(run.splits[split].columns.get("identity")),
     )
     return [note for note in notes if note]
 
@@ -201,7 +203,7 @@ def _bound_note(run: Run) -> str:
     return OBJECTIVE_NOTE if objective.is_reweighted(run.config) else NOTES[run.steps.bound]
 
 
-def _figure(name: str, values: np.ndarray) -> dict:
+def _figure(name: str, values: np.ndarray, people: np.ndarray | None) -> dict:
     label, unit = {
         "loss": ("Loss, as trained", "nats"),
         "reconstruction": ("Reconstruction", "nats"),
@@ -215,4 +217,4 @@ def _figure(name: str, values: np.ndarray) -> dict:
         "detail": ("Power above half the Nyquist frequency, share of the original's", ""),
         **{bound: (text, "nats") for bound, text in BOUND_LABELS.items()},
     }[name]
-    return figure(values, label, unit)
+    return figure(values, label, unit, people=people)

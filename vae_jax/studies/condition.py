@@ -6,7 +6,7 @@ import numpy as np
 
 from vae_jax.data.named import exclusive
 from vae_jax.errors import UserError
-from vae_jax.evaluation.figures import figure
+from vae_jax.evaluation.figures import figure, people_note
 from vae_jax.images import grids
 from vae_jax.inference import Model
 from vae_jax.report import story
@@ -62,43 +62,46 @@ def _run(setting: Setting) -> Result:
         return Result(arrays, pictures, {}, (note,))
     names, figures = setting.config.model.cond, {}
     examples = setting.examples("test", limit=setting.options.examples)
-    images = as_the_net_takes_them(examples, setting.config.data)
+    images, people = as_the_net_takes_them(examples, setting.config.data), examples.columns.get("identity")
     for each in emphases:
         made = condition(setting.model, images, cond=examples.cond, emphasis=each)
         found = flips(judge, images, made, names=names)
         for name, verdicts in found.items():
-            figures |= _figures(name, verdicts, each)
+            figures |= _figures(name, verdicts, each, people)
         if drifting := {name: verdicts for name, verdicts in found.items() if verdicts.drift.size}:
             pictures[f"drift_{each:g}"] = _drift(drifting, each)
     unjudged = (UNJUDGED.format(name) for name in names if name not in found)
     note = (
         f"Shares are of those among {len(images)} held-out pictures whose original the classifier judges right. Drift "
-        "is the mean change of the probabilities of the other attributes that it can tell. Standard errors take "
-        "pictures as independent, several of which may be of one person."
+        "is the mean change of the probabilities of the other attributes that it can tell."
     )
-    return Result(arrays, pictures, figures, (*unjudged, note))
+    notes = (*unjudged, note, people_note(people))
+    return Result(arrays, pictures, figures, tuple(note for note in notes if note))
 
 
-def _figures(name, found, emphasis):
+def _figures(name, found, emphasis, people):
     """The shares and the drift of one condition, as far as there are pictures for them."""
-    far = f"emphasis {emphasis:g}"
-    values = {
-        f"kept_{name}": (found.kept, f"{name}: plain reconstruction judged as the original (share)"),
-        f"flips_{name}_{emphasis:g}": (found.flipped, f"{name}: told otherwise, judged as told (share), {far}"),
-        f"flips_{name}_on_{emphasis:g}": (found.flipped[found.asked], f"{name}: put on (share), {far}"),
-        f"flips_{name}_off_{emphasis:g}": (found.flipped[~found.asked], f"{name}: taken off (share), {far}"),
-    }
+    far, every = f"emphasis {emphasis:g}", np.ones_like(found.asked)
+    measured = [  # what, of which pictures
+        (f"kept_{name}", found.kept, every, f"{name}: plain reconstruction judged as the original (share)"),
+        (f"flips_{name}_{emphasis:g}", found.flipped, every, f"{name}: told otherwise, judged as told (share), {far}"),
+        (f"flips_{name}_on_{emphasis:g}", found.flipped, found.asked, f"{name}: put on (share), {far}"),
+        (f"flips_{name}_off_{emphasis:g}", found.flipped, ~found.asked, f"{name}: taken off (share), {far}"),
+    ]
     if len(found.others):
         drift = f"{name}: drift of the other attributes from the"
-        values |= {
-            f"drift_{name}_plain": (found.plain_drift.mean(axis=1), f"{drift} original, plain reconstruction"),
-            f"drift_{name}_{emphasis:g}": (found.drift.mean(axis=1), f"{drift} original, told otherwise, {far}"),
-            f"told_drift_{name}_{emphasis:g}": (
-                found.told_drift.mean(axis=1),
-                f"{drift} plain reconstruction, told otherwise, {far}",
-            ),
-        }
-    return {key: figure(each, label) for key, (each, label) in values.items() if len(each)}
+        plain, after, told = (each.mean(axis=1) for each in (found.plain_drift, found.drift, found.told_drift))
+        measured += [
+            (f"drift_{name}_plain", plain, every, f"{drift} original, plain reconstruction"),
+            (f"drift_{name}_{emphasis:g}", after, every, f"{drift} original, told otherwise, {far}"),
+            (f"told_drift_{name}_{emphasis:g}", told, every, f"{drift} plain reconstruction, told otherwise, {far}"),
+        ]
+    who = None if people is None else people[found.seen]
+    return {
+        key: figure(values[which], label, people=None if who is None else who[which])
+        for key, values, which, label in measured
+        if which.any()
+    }
 
 
 def _picture(setting, arrays, s):

@@ -16,6 +16,7 @@ class Flips:
     was told otherwise.
     """
 
+    seen: np.ndarray  # [B] bool: which of the given pictures they are
     asked: np.ndarray  # [N] bool: what they were told
     flipped: np.ndarray  # [N] bool: whether they are judged so
     kept: np.ndarray  # [N] bool: whether their plain reconstructions are judged as the originals
@@ -45,6 +46,7 @@ def flips(
         changed = {names[k] for k in np.flatnonzero((told != made["cond"]).any(axis=0))}
         others = [i for i, other in enumerate(judge.names) if judge.reliable[i] and other not in changed]
         found[name] = Flips(
+            seen=seen,
             asked=asked[seen],
             flipped=(judge.verdicts(after[which])[:, a] == asked)[seen],
             kept=(judge.verdicts(plain)[:, a] == own)[seen],
