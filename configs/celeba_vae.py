@@ -5,7 +5,7 @@ from vae_jax.config import default_config
 
 def get_config():
     config = default_config()
-    config.data.update(source="celeba", image_size=(64, 64), crop="whole")
+    config.data.update(source="celeba", image_size=(64, 64), crop="whole", flip=True)
     config.model.encoder = dict(
         family="conv", channels=(32, 64, 128, 256), kernel=4, stride=2, norm="batch", activation="leaky_relu"
     )

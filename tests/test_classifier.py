@@ -86,7 +86,13 @@ def test_the_same_command_resumes_it_and_sampling_is_refused(workdir):
 
 
 @pytest.mark.parametrize(
-    "change", [{"model.cond": ("label",)}, {"eval.importance_samples": 5}, {"perceptual.weights": "x.npz"}]
+    "change",
+    [
+        {"model.cond": ("label",)},
+        {"eval.importance_samples": 5},
+        {"perceptual.weights": "x.npz"},
+        {"objective.free_bits": 0.5},
+    ],
 )
 def test_what_only_a_vae_has_is_refused(tmp_path, change):
     with pytest.raises(UserError, match=next(iter(change)) + ".*classifier"):

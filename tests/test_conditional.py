@@ -72,7 +72,7 @@ def test_samples_are_told_conditions_as_often_as_training_had_them_or_the_one_gi
 def test_the_run_is_evaluated_sampled_and_reported_with_its_conditions(workdir):
     page = (workdir / "report" / "index.html").read_text()
     assert "label=7" in page
-    assert "as often as training examples have them" in page
+    assert "as often as the training split has them" in page
     with np.load(workdir / "studies" / "sample" / "arrays.npz") as arrays:
         assert arrays["cond"].shape == (64, 10)
         np.testing.assert_array_equal(arrays["cond"].sum(axis=1), np.ones(64))

@@ -150,8 +150,8 @@ def assert_close(left, right, **tolerance):
 
 
 def test_two_accumulated_batches_train_as_one_of_twice_the_size(image):
-    halves = train(steps_of(6, name="sgd", accumulate=2), image[None])
-    whole = train(steps_of(12, name="sgd"), image.reshape(1, 4, 12, D))
+    halves = train(steps_of(6, name="sgd", accumulate=2, ema=0.9), image[None])
+    whole = train(steps_of(12, name="sgd", ema=0.9), image.reshape(1, 4, 12, D))
     assert (
         np.abs(halves[1]["params"]["heads"]["kernel"][...] - halves[0]["params"]["heads"]["kernel"][...]).max() > 1e-3
     )

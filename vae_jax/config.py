@@ -4,6 +4,7 @@ import ast
 import difflib
 import importlib
 import importlib.util
+import inspect
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,8 @@ def load_file(spec: str) -> ConfigDict:
     module = importlib.util.module_from_spec(module_spec)
     try:
         module_spec.loader.exec_module(module)
+        if argument and not inspect.signature(module.get_config).parameters:
+            raise UserError(f"--config={spec} has the argument {argument!r}; {path} takes none.")
         if argument:
             check_choice(f"the argument of {path}", argument, getattr(module, "ARGUMENTS", (argument,)))
         config = module.get_config(argument) if argument else module.get_config()

@@ -140,7 +140,7 @@ def default_config() -> ConfigDict:
             "sample": {
                 "count": 64,
                 "seed": 0,
-                "cond": (),  # one number for each of model.cond; () draws conditions as often as training had them
+                "cond": (),  # one number for each of model.cond; (): drawn as often as the training split has them
             },
             "study": STUDY,  # what --mode=study does: vae_jax/study_options.py
             "profile": "",  # START:STOP, training steps of which a trace is written into the run folder

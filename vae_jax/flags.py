@@ -3,6 +3,18 @@
 from absl import flags
 
 MODES = ("train", "eval", "sample", "study", "report", "data", "import", "export")
+# Flags that only some modes have; elsewhere they would do nothing.
+OF_MODES = {
+    "checkpoint": ("eval", "sample", "study", "export"),
+    "split": ("eval",),
+    "study": ("study",),
+    "input": ("study",),
+    "noise": ("study",),
+    "align": ("study",),
+    "weights": ("import",),
+    "partial": ("import",),
+    "format": ("export",),
+}
 USAGE = """Train, evaluate, sample and report variational autoencoders.
 
   python -m vae_jax.main --config=configs/digits.py [--workdir=runs/digits] [--config.model.latent=16 ...]

@@ -108,7 +108,7 @@ class Model(Loaded):
     def sample(self, count: int, *, seed: int = 0, cond: np.ndarray | None = None) -> np.ndarray:
         """The means of p(x|z) at `count` draws from the prior [count, H, W, C]; the first ten of 20 are those of 10.
 
-        A conditional model draws conditions too, as often as training examples had them, unless it is told `cond`.
+        A conditional model draws conditions too, as often as the training split has them, unless it is told `cond`.
         """
         if count < 1:
             raise UserError(f"count is {count}; it must be 1 or more.")

@@ -26,7 +26,7 @@ from vae_jax.mesh import check_batch_size, make_mesh
 from vae_jax.nn.squeezenet import SqueezeNet
 from vae_jax.nn.vgg import Vgg
 from vae_jax.objectives.feature_distance import open_squeezenet
-from vae_jax.objectives.objective import ELBO, bound_name, is_reweighted
+from vae_jax.objectives.objective import LOSS, bound_name, is_reweighted
 from vae_jax.objectives.perceptual import open_features
 from vae_jax.progress import say
 from vae_jax.step_counts import fill_in_step_counts
@@ -233,7 +233,7 @@ def _counted(sizes: dict[str, int], shape: tuple[int, ...]) -> str:
 
 
 def _check_bound(config: ConfigDict, shape: tuple[int, ...]) -> None:
-    if not config.eval.importance_samples or bound_name(config, shape) == ELBO:
+    if not config.eval.importance_samples or bound_name(config, shape) != LOSS:
         return
     if config.data.corrupt.weight != 1:
         raise UserError(
@@ -243,7 +243,7 @@ def _check_bound(config: ConfigDict, shape: tuple[int, ...]) -> None:
     if is_reweighted(config):
         raise UserError(
             f"eval.importance_samples is {config.eval.importance_samples}, but with objective.reconstruction="
-            f"{config.objective.reconstruction} and perceptual.weights={config.perceptual.weights!r} what is trained "
+            f"{config.objective.reconstruction} and objective.perceptual={config.objective.perceptual} what is trained "
             "is no bound of a density; set it to 0, or these to their defaults."
         )
     raise UserError(

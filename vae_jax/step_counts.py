@@ -14,7 +14,7 @@ def fill_in_step_counts(config: ConfigDict, examples: int) -> None:
     """Fills in, in place, the steps that `config` leaves to its defaults, for so many training examples.
 
     UserError where a count is no multiple of the steps of one call, the learning rate has no time to decay in or is 0
-    before the end, or the profiled steps lie beyond the last.
+    before the end, no parameter is ever updated, or the profiled steps lie beyond the last.
     """
     train, optimizer = config.train, config.optimizer
     per_call, per_epoch = train.steps_per_call, examples / train.batch_size
@@ -31,8 +31,13 @@ def fill_in_step_counts(config: ConfigDict, examples: int) -> None:
             raise UserError(
                 f"train.{field} is {train[field]}; it must be a multiple of train.steps_per_call ({per_call})."
             )
+    updates = train.steps // optimizer.accumulate
+    if updates == 0:
+        raise UserError(
+            f"optimizer.accumulate is {optimizer.accumulate}; it must be at most the {train.steps} steps of the run, "
+            "or nothing is learnt."
+        )
     if optimizer.schedule == "cosine":
-        updates = train.steps // optimizer.accumulate
         if optimizer.decay_steps is None:
             optimizer.decay_steps = updates
         if optimizer.decay_steps < updates:

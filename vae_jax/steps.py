@@ -86,8 +86,9 @@ class Steps(TrainSteps):
     def _importance(self, seed: jax.Array, variables: Variables, batch: Batch, *, samples: int) -> jax.Array:
         """−log p(x) [B] by K = `samples` draws from the posterior: −log 1/K Σ p(x, z_k)/q(z_k|x), nats.
 
-        Burda et al. (2016), equation 8; an upper bound of −log p(x) in expectation. In chunks, for memory. Where the
-        net sees a corrupted x, its posterior is the proposal still, and p is of the clean one.
+        Burda et al. (2016), equation 8; an upper bound of −log p(x) in expectation, and with Bernoulli pixels and a
+        grey x of the mean of that over binarised draws of x. In chunks, for memory. Where the net sees a corrupted x,
+        its posterior is the proposal still, and p is of the clean one.
         """
         x, model = held_out(batch, self.config.data), self._merge(variables)
         keys = evaluation_keys(seed, batch)

@@ -176,10 +176,13 @@ class TrainSteps:
         return dataclasses.replace(kept, ok=new.ok), {**metrics, "ok": new.ok}
 
     def _averaged(self, state: TrainState, variables: Variables) -> Variables | None:
-        """decay·old + (1 − decay)·new, the decay rising as (1 + step)/(10 + step) so that early weights fade."""
+        """decay·old + (1 − decay)·new at each update, the decay rising as (1 + n)/(10 + n) so that early ones fade."""
         if state.ema is None:
             return None
-        decay = jnp.minimum(self.config.optimizer.ema, (1 + state.step) / (10 + state.step))
+        accumulate = self.config.optimizer.accumulate  # batches, of which the last one brings an update
+        updates, batch = jnp.divmod(state.step, accumulate)
+        decay = jnp.minimum(self.config.optimizer.ema, (1 + updates) / (10 + updates))
+        decay = jnp.where(batch == accumulate - 1, decay, 1)
         return jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, state.ema, variables)
 
     def _window(self, state: TrainState, metrics: dict) -> dict[str, jax.Array]:

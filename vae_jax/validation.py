@@ -22,6 +22,11 @@ from vae_jax.nn.vgg import LAYERS, WHERE_TO_GET_IT
 from vae_jax.study_options import check_study
 
 SEEDS = 2**32  # of a key
+OF_A_KL = ("objective.kl", "objective.free_bits", "objective.capacity")
+OF_A_VAE = (
+    *("model.cond", "objective.free_bits", "objective.capacity", "train.replicas.kl", "perceptual.weights"),
+    *("eval.features", "eval.importance_samples"),
+)
 MAX_SAMPLES = 10_000  # held in memory at once
 
 
@@ -62,8 +67,14 @@ def check_shape(config: ConfigDict, shape: tuple[int, ...]) -> None:
     """Raises UserError where the nets can't take in, or give back, examples of `shape`."""
     encoder, decoder = config.model.encoder, config.model.decoder
     family(encoder.family).check(net_options(encoder), shape, field="model.encoder")
-    if not config.model.target:
-        family(decoder.family).check(mirrored(net_options(decoder)), shape, field="model.decoder")
+    if config.model.target:
+        return
+    family(decoder.family).check(mirrored(net_options(decoder)), shape, field="model.decoder")
+    if config.model.likelihood == "bernoulli" and len(shape) != 3:
+        raise UserError(
+            "model.likelihood is 'bernoulli', which is of pixels in [0, 1], and the examples are vectors of any "
+            "numbers; it must be gaussian or laplace."
+        )
 
 
 def family(name: str):
@@ -108,17 +119,16 @@ def _check_choices(config: ConfigDict) -> None:
     }.items():
         check_choice(name, get_field(config, name), allowed)
     check_crop(config.data.crop)
-    if config.model.posterior == "point" and config.objective.kl != 0:
-        raise UserError(
-            f"objective.kl is {config.objective.kl} with model.posterior='point', which has no KL; set objective.kl=0."
-        )
+    if config.model.posterior == "point":
+        _refuse(config, OF_A_KL, "model.posterior='point', which has no KL")
     if config.model.target:
-        for name in ("model.cond", "perceptual.weights", "eval.importance_samples"):
-            if get_field(config, name):
-                raise UserError(
-                    f"{name} is {get_field(config, name)!r} with model.target={tuple(config.model.target)}, which "
-                    "makes the model a classifier; only a VAE has it."
-                )
+        _refuse(config, OF_A_VAE, f"model.target={tuple(config.model.target)}, which makes the model a classifier")
+    objective = config.objective
+    if not (objective.reconstruction or objective.perceptual or config.train.replicas.perceptual):
+        raise UserError(
+            f"objective.reconstruction is {objective.reconstruction} with objective.perceptual="
+            f"{objective.perceptual}, so nothing teaches the decoder; one of them must be more than 0."
+        )
     if config.objective.perceptual and not config.perceptual.weights:
         raise UserError(
             f"objective.perceptual is {config.objective.perceptual} with perceptual.weights=''; name the file of a "
@@ -149,6 +159,14 @@ def _check_choices(config: ConfigDict) -> None:
             f"optimizer.weight_decay is {config.optimizer.weight_decay} with optimizer.name="
             f"{config.optimizer.name!r}; only 'adamw' has it."
         )
+
+
+def _refuse(config: ConfigDict, names: tuple[str, ...], reason: str) -> None:
+    """Raises UserError for the first of the fields `names` that is set, which has no meaning for that reason."""
+    for name in names:
+        value = get_field(config, name)
+        if value:
+            raise UserError(f"{name} is {value!r} with {reason}; set it to {type(value)()!r}.")
 
 
 def _check_numbers(config: ConfigDict) -> None:

@@ -5,6 +5,7 @@ Its decoder ends in BatchNorm and ReLU before the sigmoid, so that no pixel come
 
 from vae_jax.config import default_config
 
+ARGUMENTS = ("32", "200")
 MAPPING = (
     ("encoder.{n}.0", "encoder.convs.{n}", "conv"),
     ("encoder.{n}.0", "encoder.norms.{n}", "bias_into_mean"),

@@ -5,6 +5,8 @@ The one for faces has a fourth layer, which meets the map of the third one.
 
 from vae_jax.config import default_config
 
+ARGUMENTS = ("celeba", "mnist")
+
 
 def mapping(down, up):
     """`down` and `up` are what the file calls its convolutions, in the order that they compute."""

@@ -1,8 +1,8 @@
 """A convolutional VAE in PyTorch whose widths, depth, norms and latent are read off its file.
 
 Convolutions, two dense heads, a dense layer, transposed convolutions. What no file says stands here, to be changed:
-strides, paddings, activations, the image's size (height, width), and what the file calls its modules (rules that find
-nothing are passed over). `configs/pretrained/conv_vae.py:218x178` is on images of that size.
+strides, paddings, activations, the images' size (`--config.data.image_size="(218,178)"`), and what the file calls its
+modules (rules that find nothing are passed over).
 """
 
 from vae_jax.config import default_config
@@ -29,10 +29,9 @@ def stack(net, kind):
     )
 
 
-def get_config(size="64x64"):
+def get_config():
     config = default_config()
-    height, width = map(int, size.split("x"))
-    config.data.update(source="celeba", image_size=(height, width), crop="whole")
+    config.data.update(source="celeba", image_size=(64, 64), crop="whole")
     config.model.encoder = dict(family="conv", kernel=4, stride=2, padding=1, activation="leaky_relu")
     config.model.decoder = dict(
         family="conv", kernel=4, stride=2, padding=1, activation="leaky_relu", dense_activation="identity"

@@ -26,7 +26,7 @@ UP = tuple(
 )
 
 
-def get_config(latent="100"):
+def get_config():
     config = default_config()
     config.data.update(source="celeba", image_size=(64, 64), crop="celeba_178", channels=3)
     layers = dict(norm="batch", activation="leaky_relu")
@@ -38,7 +38,7 @@ def get_config(latent="100"):
         last_layer="activated",
         **layers,
     )
-    config.model.update(latent=int(latent), likelihood="gaussian", variance=0.1)
+    config.model.update(latent=100, likelihood="gaussian", variance=0.1)
     config.pretrained.mapping = (
         *DOWN,
         ("fc_mu", "heads.mean", "linear_after_flatten"),

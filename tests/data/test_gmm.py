@@ -10,6 +10,8 @@ from vae_jax import commands
 from vae_jax.config import default_config, load_file
 from vae_jax.data.sources.gmm import COMPONENTS, draw_mixture
 from vae_jax.data.splits import open_splits
+from vae_jax.errors import UserError
+from vae_jax.run import open_run
 
 CONFIG = str(Path(__file__).parents[2] / "configs" / "gmm.py")
 
@@ -65,6 +67,13 @@ def test_the_points_are_float_vectors_split_without_loss_and_decided_by_the_data
     again, other = (everything(open_splits(config(seed=seed))["test"])["image"] for seed in (0, 1))
     assert np.array_equal(everything(splits["test"])["image"], again)
     assert not np.array_equal(again, other)
+
+
+def test_points_are_no_pixels(tmp_path):
+    experiment = load_file(CONFIG)
+    experiment.model.likelihood = "bernoulli"
+    with pytest.raises(UserError, match="model.likelihood is 'bernoulli', .* vectors"):
+        open_run(tmp_path, "gmm", experiment)
 
 
 @pytest.fixture(scope="module")

@@ -136,6 +136,7 @@ def test_flips_need_pictures_and_dequantisation_needs_grey_levels():
         ({"flip": True}, vectors, "data.flip is True, but .* vectors"),
         ({"dequantize": True}, floats, "data.dequantize is True, but .* float32"),
         ({"corrupt.kind": "box"}, vectors, "data.corrupt.kind is 'box', but .* vectors"),
+        ({"binarization": "dynamic"}, vectors, "data.binarization is 'dynamic', but .* vectors"),
     ]:
         with pytest.raises(UserError, match=words):
             check_examples(options(changes), features)

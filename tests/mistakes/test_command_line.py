@@ -18,11 +18,18 @@ ROOT = Path(__file__).parents[2]
         (["configs/digits.py"], ["'configs/digits.py'", "--name=value"]),
         ([], ["--config", "--workdir"]),
         (["--mode=eval"], ["--config", "--workdir"]),
+        (["--workdir=x", "--study=variation"], ["--study", "--mode=study", "'train'"]),
+        (["--mode=sample", "--workdir=x", "--input=face.jpg"], ["--input", "--mode=study", "'sample'"]),
+        (["--workdir=x", "--checkpoint=best"], ["--checkpoint", "--mode=eval", "--mode=export"]),
     ],
 )
 def test_a_wrong_flag(mistake, arguments, words):
     said = mistake(*arguments)
     assert [word for word in words if word not in said] == [], said
+
+
+def test_an_argument_that_the_config_does_not_take(mistake, digits):
+    assert "digits.py takes none" in mistake(f"--config={digits}:idx")
 
 
 @pytest.mark.parametrize("mode", ["train", "eval", "sample", "study", "report"])

@@ -60,6 +60,8 @@ def test_compilations_are_noticed(compilations):
         ("data.balance=labels", ["data.balance", "'labels'", "did you mean 'label'?"]),
         ("data.mix=('digits=1','idx=1')", ["data.mix", "data.source='digits'", "only data.source='mix'"]),
         ("data.source=mix", ["data.mix", "()", "two or more"]),
+        ("objective.reconstruction=0", ["objective.reconstruction", "0.0", "objective.perceptual=0.0"]),
+        ("optimizer.accumulate=100000", ["optimizer.accumulate", "100000", "steps of the run"]),
         ("data.test_fraction=1.5", ["data.test_fraction", "1.5"]),
         ("train.batch_size=4000", ["train.batch_size", "4000", "1294"]),
         ("train.batch_size=0", ["train.batch_size", "0"]),
@@ -117,6 +119,13 @@ def test_a_mistake_of_the_whole_config_is_not_laid_on_a_replica(mistake, digits)
     assert said.startswith("optimizer.name is 'adamm'")
 
 
+def test_an_autoencoder_has_no_capacity(mistake, file):
+    said = mistake(
+        file("config.model.posterior = 'point'", "config.objective.kl = 0.0", "config.objective.capacity = 2.0")
+    )
+    assert "objective.capacity is 2.0 with model.posterior='point', which has no KL; set it to 0.0" in said
+
+
 def test_replicas_of_an_autoencoder_have_no_kl(mistake, file):
     said = mistake(
         file("config.model.posterior = 'point'", "config.objective.kl = 0.0", "config.train.replicas.kl = (0, 1)")
@@ -168,19 +177,19 @@ def test_a_wrong_config_file(mistake, file, line, words):
 
 
 @pytest.mark.parametrize(
-    ("lines", "density"),
+    ("lines", "bound"),
     [
-        (["config.model.likelihood = 'bernoulli'"], False),
-        (["config.model.posterior = 'point'", "config.objective.kl = 0.0"], False),
-        (["config.data.binarization = 'dynamic'"], False),
-        (["config.data.binarization = 'dynamic'", "config.model.likelihood = 'bernoulli'"], True),
-        (["config.model.likelihood = 'laplace'"], True),
+        (["config.model.likelihood = 'bernoulli'"], "bernoulli_bound"),
+        (["config.model.posterior = 'point'", "config.objective.kl = 0.0"], "loss"),
+        (["config.data.binarization = 'dynamic'"], "loss"),
+        (["config.data.binarization = 'dynamic'", "config.model.likelihood = 'bernoulli'"], "elbo"),
+        (["config.model.likelihood = 'laplace'"], "elbo"),
     ],
 )
-def test_an_nll_is_asked_only_of_a_density_of_the_data(mistake, file, tmp_path, lines, density):
+def test_an_importance_weighted_estimate_is_asked_only_of_what_has_a_bound(mistake, file, tmp_path, lines, bound):
     config = file("config.eval.importance_samples = 100", *lines)
-    if density:
-        assert open_run(tmp_path, "test", load_file(config.removeprefix("--config="))).steps.bound == "elbo"
+    if bound != "loss":
+        assert open_run(tmp_path, "test", load_file(config.removeprefix("--config="))).steps.bound == bound
         return
     said = mistake(config)
     assert "eval.importance_samples is 100" in said

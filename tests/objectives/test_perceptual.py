@@ -126,7 +126,7 @@ def test_the_hash_of_its_file_belongs_to_the_run_and_its_place_does_not(trained,
 
 def test_replicas_may_differ_in_its_weight(weights, tmp_path):
     options = config(weights)
-    options.train.replicas.perceptual = (0.0, 100.0)
+    options.train.replicas.perceptual = (0.25, 100.0)
     group = open_group(tmp_path, "test", options)
     trained = train_together(group.runs)
     alone = open_run(tmp_path / "alone", "alone", config(weights, perceptual=100.0))
@@ -136,7 +136,7 @@ def test_replicas_may_differ_in_its_weight(weights, tmp_path):
         ):
             np.testing.assert_allclose(a, b, atol=1e-4)
     first = json.loads((group.runs[0].workdir / "metrics.jsonl").read_text().splitlines()[-1])
-    assert first["loss"] == pytest.approx(first["kl"], rel=1e-4)
+    assert first["loss"] == pytest.approx(first["kl"] + 0.25 * first["perceptual"], rel=1e-4)
 
 
 def test_eight_devices_and_bfloat16_nets_train_by_it_too(weights, tmp_path):

@@ -129,8 +129,16 @@ def test_a_mask_hides_what_it_names(text, hidden):
 def test_a_random_mask_hides_its_share_by_the_content_of_each_picture():
     images = np.random.default_rng(0).random((3, 40, 40, 1), np.float32)
     mask = make_mask("random:0.3", images, seed=0)
-    np.testing.assert_allclose(mask.mean(axis=(1, 2, 3)), 0.3, atol=0.05)
+    assert mask.sum(axis=(1, 2, 3)).tolist() == [480, 480, 480], "as many in every picture"
+    assert not (mask[0] == mask[1]).all()
     np.testing.assert_array_equal(make_mask("random:0.3", images[::-1], seed=0)[::-1], mask)
+    assert make_mask("random:0.02", images[:, :8, :8], seed=0).sum(axis=(1, 2, 3)).tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("text", ["random:0", "random:1", "random:0.001", "random:0.999"])
+def test_a_random_mask_that_hides_nothing_or_everything_is_refused(text):
+    with pytest.raises(UserError, match=f"study.mask is '{text}'; .* 64 pixels"):
+        fixed_mask(text, (8, 8))
 
 
 def test_interpolation_needs_two(by_hand, pictures):

@@ -24,7 +24,7 @@ def box_mask(keys: jax.Array, size: tuple[int, int], *, side: float) -> jax.Arra
     places = rng.uniform(keys, (*keys.shape, 2))
     within = []
     for axis, length in enumerate(size):
-        extent = max(1, round(side * length))
+        extent = _extent(length, side)
         first = jnp.floor(places[:, axis] * (length - extent + 1))[:, None]  # [B, 1]
         pixels = jnp.arange(length)
         within.append((pixels >= first) & (pixels < first + extent))  # [B, H], then [B, W]
@@ -52,10 +52,10 @@ def check_corruption(corrupt: Mapping, size: tuple[int, int]) -> None:
             f"data.corrupt.weight is {corrupt['weight']} with data.corrupt.kind={kind!r}, which masks no pixels; set "
             "it to 1, or take 'box' or 'patches'."
         )
-    if kind == "box" and not 0 < amount <= 1:
+    if kind == "box" and not (amount > 0 and any(_extent(length, amount) < length for length in size)):
         raise UserError(
             f"data.corrupt.amount is {amount}; with data.corrupt.kind='box' it is the box's side as a share of the "
-            "picture's, more than 0 and at most 1."
+            f"picture's, more than 0 and so far below 1 that some of the {size[0]}×{size[1]} pixels is left."
         )
     if kind != "patches":
         return
@@ -67,6 +67,11 @@ def check_corruption(corrupt: Mapping, size: tuple[int, int]) -> None:
             f"data.corrupt.amount is {amount}; with data.corrupt.kind='patches' it must mask at least one and leave at "
             f"least one of the {count} patches of {patch}×{patch} pixels that a picture has."
         )
+
+
+def _extent(length, side):
+    """The pixels that a box takes of `length`."""
+    return max(1, round(side * length))
 
 
 def _patches(size, patch):

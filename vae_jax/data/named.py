@@ -48,7 +48,7 @@ class Conditions:
         return {"values": np.asarray(self.values).tolist(), "counts": np.asarray(self.counts).tolist()}
 
     def at(self, uniform: np.ndarray) -> np.ndarray:
-        """The conditions [N, n] that numbers in [0, 1) pick, each as often as in training."""
+        """The conditions [N, n] that numbers in [0, 1) pick, each as often as in the training split."""
         ends = np.cumsum(self.counts) / np.sum(self.counts)
         return np.asarray(self.values, np.float32)[np.searchsorted(ends, uniform, side="right")]
 

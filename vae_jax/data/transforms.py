@@ -90,6 +90,11 @@ def check_examples(data: Mapping, features: Features) -> None:
         raise UserError(
             f"data.flip is True, but the examples of data.source={data['source']!r} are vectors; set it to False."
         )
+    if data["binarization"] != "none":
+        raise UserError(
+            f"data.binarization is {data['binarization']!r}, but the examples of data.source={data['source']!r} are "
+            "vectors of any numbers; it must be none."
+        )
     if data["corrupt"]["kind"] not in ("none", "noise"):
         raise UserError(
             f"data.corrupt.kind is {data['corrupt']['kind']!r}, but the examples of data.source={data['source']!r} are "

@@ -29,10 +29,14 @@ BOUND_LABELS = {
     objective.ELBO: "ELBO",
     objective.BOUND: "Bound for dynamically binarised images, on grey ones",
 }
+IMPORTANCE_LABELS = {  # of grey images too it is a bound, and a tighter one (Jensen): see BOUND_LABELS
+    objective.ELBO: "−log p(x)",
+    objective.BOUND: "The negative of a bound for dynamically binarised images, on grey ones",
+}
 NOTES = {
     objective.ELBO: "The ELBO is a lower bound of log p(x), at β = 1 whatever the training's weights.",
     objective.BOUND: "Bernoulli on grey images is no density of them: the bound is one for their binarised draws.",
-    objective.LOSS: "The likelihood is no density of these data (or there is no posterior), so there is no ELBO.",
+    objective.LOSS: "What is trained is no bound of a density of these data, so there is no ELBO.",
 }
 CORRUPTION_NOTES = {
     "none": "",
@@ -70,8 +74,9 @@ def held_out_means(run: Run, variables: Variables, split: str) -> dict[str, floa
 def evaluate(run: Run, state: TrainState, *, split: str, checkpoint: str) -> dict:
     """Evaluates `split` and writes studies/evaluation; returns what its meta.json holds.
 
-    Everything is a mean over examples with its standard error, which takes the pictures of one person together. Active units: Burda et al. (2016), the dimensions
-    whose posterior mean has a variance above 0.01 over the data. A classifier has an evaluation of its own.
+    Everything is a mean over examples with its standard error, which takes the pictures of one person together. Active
+    units: Burda et al. (2016), the dimensions whose posterior mean has a variance above 0.01 over the data. A
+    classifier has an evaluation of its own.
     """
     config, steps = run.config, run.steps
     variables = evaluation_variables(state, ema=config.eval.ema)
@@ -101,10 +106,11 @@ def evaluate(run: Run, state: TrainState, *, split: str, checkpoint: str) -> dic
             limit=config.eval.importance_examples,
             **options,
         )["nll"]
-        figures["nll"] = _figure("nll", nll, people if people is None else people[: len(nll)])
-        figures["nll"]["label"] += f", {config.eval.importance_samples} importance samples"
+        label = f"{IMPORTANCE_LABELS[steps.bound]}, {config.eval.importance_samples} importance samples"
         if len(nll) < len(source):
-            figures["nll"]["label"] += f", first {len(nll):,} examples"
+            label += f", first {len(nll):,} examples"
+        who = people if people is None else people[: len(nll)]
+        figures["nll"] = figure(nll, label, "nats", people=who)
     headline = [name for name in (steps.bound, "nll", "psnr", "mse", "kl") if name in figures][:3]
     meta = {
         **about,
@@ -209,7 +215,6 @@ def _figure(name: str, values: np.ndarray, people: np.ndarray | None) -> dict:
         "reconstruction": ("Reconstruction", "nats"),
         "kl": ("KL(q ‖ p)", "nats"),
         "perceptual": ("Perceptual distance", "squared features"),
-        "nll": ("−log p(x)", "nats"),
         "mse": ("Mean squared error per pixel", ""),
         "psnr": ("PSNR", "dB"),
         "ssim": ("SSIM", ""),

@@ -43,7 +43,7 @@ def draw(
 
 
 def told(conditions: Conditions | None, numbers: np.ndarray, *, seed: int) -> np.ndarray | None:
-    """Conditions [N, n] of the samples `numbers` [N], as often as in training, that of sample i by (seed, i) alone."""
+    """Conditions [N, n] of the samples `numbers` [N], as often as in the training split; each by (seed, i) alone."""
     if conditions is None:
         return None
     keys = rng.per_example(rng.stream(seed, "condition"), numbers.astype(np.uint32))
@@ -76,4 +76,4 @@ def told_in_words(names: Sequence[str], cond: Sequence[float]) -> str:
     """What a model of the conditions `names` was told of its samples: `cond`, or () as training had it; "" for none."""
     if cond:
         return f"all told {in_words(cond, names)}"
-    return f"each told {', '.join(names)} as often as training examples have them" if names else ""
+    return f"each told {', '.join(names)} as often as the training split has them" if names else ""

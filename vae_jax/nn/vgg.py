@@ -53,10 +53,10 @@ def vgg_of(state: Mapping[str, np.ndarray], layers: Sequence[str], *, said: str)
         mean, stddev = np.array(IMAGENET_MEAN), np.array(IMAGENET_STDDEV)
         input_kernel, input_bias = np.diag(1 / stddev), -mean / stddev
     depth = max(map(LAYERS.index, layers)) + 1
-    expected = [(o, c, 3, 3) for c, o in zip((3, *CHANNELS), CHANNELS[:depth], strict=False)]
-    found = [kernel.shape for kernel, _ in weights[:depth]]
-    if found != expected:
-        raise UserError(f"{said}, which is no VGG-19 up to {LAYERS[depth - 1]}: its convolutions are {found}.")
+    expected = [(o, c, 3, 3) for c, o in zip((3, *CHANNELS), CHANNELS, strict=False)]
+    found = [kernel.shape for kernel, _ in weights]
+    if len(found) < depth or found != expected[: len(found)]:
+        raise UserError(f"{said}, which is no VGG-19 as far as {LAYERS[depth - 1]}: its convolutions are {found}.")
     return Vgg(
         kernels=tuple(jnp.asarray(kernel.transpose(2, 3, 1, 0), jnp.float32) for kernel, _ in weights[:depth]),
         biases=tuple(jnp.asarray(bias, jnp.float32) for _, bias in weights[:depth]),

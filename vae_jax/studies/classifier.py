@@ -9,6 +9,7 @@ from vae_jax.data.named import known_names, named_columns
 from vae_jax.errors import UserError
 from vae_jax.evaluation.classification import decided, tell
 from vae_jax.inference import load_model
+from vae_jax.studies.inputs import as_the_net_takes_them
 from vae_jax.studies.study import Setting
 
 CHUNK = 64
@@ -67,7 +68,8 @@ def read_judge(setting: Setting) -> Judge | None:
     classifier = read_classifier(setting.options.classifier)
     examples, names = setting.examples("test", limit=setting.options.examples), tuple(classifier.names)
     true = named_columns(setting.splits["test"], names)[: len(examples)] > 0
-    told = tell(true, decided(predict(classifier, examples.pixels), names=names), names=names)
+    images = as_the_net_takes_them(examples, setting.config.data)
+    told = tell(true, decided(predict(classifier, images), names=names), names=names)
     accuracy, majority, reliable = (
         np.array([target[key] for target in told]) for key in ("accuracy", "majority", "told")
     )

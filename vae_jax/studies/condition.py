@@ -16,7 +16,7 @@ from vae_jax.studies.classifier import UNJUDGED, check_classifier, read_judge
 from vae_jax.studies.flips import flips
 from vae_jax.studies.inputs import as_the_net_takes_them
 from vae_jax.studies.plots import CLASSES, plotted
-from vae_jax.studies.study import Picture, Result, Setting, Study
+from vae_jax.studies.study import Picture, Result, Setting, Study, check_size
 from vae_jax.study_options import numbers
 
 SHOWN, SIDE = 8, 112  # inputs, and pixels of each
@@ -149,6 +149,9 @@ def _check(setting: Setting) -> None:
     if not setting.config.model.cond:
         raise UserError("The study condition needs a run that is told conditions, and model.cond of this one is ().")
     check_classifier(setting)
+    if setting.options.classifier:
+        judged = min(setting.options.examples, len(setting.splits["test"]))
+        check_size(setting, len(setting.config.model.cond) * judged, field="study.examples")
 
 
 STUDY = Study(

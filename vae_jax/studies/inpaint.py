@@ -3,6 +3,7 @@
 import numpy as np
 
 from vae_jax.data.corruption import GREY
+from vae_jax.errors import UserError
 from vae_jax.evaluation.figures import figure
 from vae_jax.images import grids
 from vae_jax.inference import Model
@@ -33,6 +34,8 @@ def inpaint(
     `iterated` [B, ...] with the known pixels put back, and of each `..._inside_mse`, `..._outside_mse` [B], the latter
     before they are put back.
     """
+    if cycles < 1:
+        raise UserError(f"cycles is {cycles}; it must be 1 or more.")
     hidden = make_mask(mask, images, seed=seed)
     seen = np.where(hidden, _filling(model, images, hidden), images).astype(np.float32)
     arrays, current = {"mask": hidden, "seen": seen}, seen

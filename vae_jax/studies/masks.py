@@ -1,5 +1,6 @@
 """Masks for inpainting, from a text or a PNG: True where a pixel is hidden."""
 
+import math
 import re
 from pathlib import Path
 
@@ -26,17 +27,17 @@ def make_mask(text: str, images: np.ndarray, *, seed: int) -> np.ndarray:
     Only a random one differs between the images: it is drawn for each by its content. UserError for one that hides
     nothing or everything, or is of another size.
     """
-    random = RANDOM.fullmatch(text)
-    if random:
-        return _random(text, _share(text, random[1]), images, seed)
-    return np.broadcast_to(fixed_mask(text, images.shape[1:3])[..., None], (*images.shape[:3], 1))
+    fixed = fixed_mask(text, images.shape[1:3])
+    if random := RANDOM.fullmatch(text):
+        return _random(_hidden(text, random[1], fixed.shape), images, seed)
+    return np.broadcast_to(fixed[..., None], (*images.shape[:3], 1))
 
 
 def fixed_mask(text: str, size: tuple[int, int]) -> np.ndarray:
     """The mask that `text` names for pictures of `size`, bool [H, W]; of a random one, only its text is checked."""
     mask = np.zeros(size, bool)
     if random := RANDOM.fullmatch(text):
-        _share(text, random[1])
+        _hidden(text, random[1], size)
         return mask
     box = _box(text, *size)
     if box:
@@ -70,16 +71,22 @@ def _box(text, height, width):
     }.get(text)
 
 
-def _share(text, number):
-    share = float(number) if number.count(".") < 2 and number != "." else 0
-    if not 0 < share < 1:
-        raise UserError(f"study.mask is {text!r}; the share of the pixels must lie between 0 and 1.")
-    return share
+def _hidden(text, number, size):
+    """How many pixels of a picture of `size` the share `number` hides: as many in every one."""
+    share, pixels = float(number) if number.count(".") < 2 and number != "." else 0, math.prod(size)
+    if not 0 < round(share * pixels) < pixels:
+        raise UserError(
+            f"study.mask is {text!r}; it is the share of the {pixels} pixels of a picture, and must hide at least one "
+            "and leave at least one."
+        )
+    return round(share * pixels)
 
 
-def _random(text, share, images, seed):
+def _random(hidden, images, seed):
     keys = draws.keys(images, seed=seed, name="mask")
-    return np.asarray(rng.uniform(keys, (*images.shape[:3], 1))) < share
+    values = np.asarray(rng.uniform(keys, (len(images), math.prod(images.shape[1:3]))))
+    rank = values.argsort(axis=1, kind="stable").argsort(axis=1)  # ties are ranked apart too
+    return (rank < hidden).reshape(*images.shape[:3], 1)
 
 
 def _from_file(text, size):

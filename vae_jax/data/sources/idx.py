@@ -12,6 +12,7 @@ from vae_jax.data.source import ArraySource
 from vae_jax.errors import UserError
 
 FILES = {"train": "train", "test": "t10k"}  # how the names of the files of a split begin
+WHERE_TO_GET_IT = "https://storage.googleapis.com/cvdf-datasets/mnist"  # of the Common Visual Data Foundation
 UNSIGNED_BYTE = 8  # the idx format's code of the type
 
 
@@ -38,7 +39,10 @@ def _find(folder, stem, kind):
     for name in names:
         if (folder / name).is_file():
             return folder / name
-    raise UserError(f"data.dir is {str(folder)!r}, which lacks {names[0]} (or {', '.join(names[1:])}).")
+    raise UserError(
+        f"data.dir is {str(folder)!r}, which lacks {names[0]} (or {', '.join(names[1:])}); MNIST's four files are at "
+        f"{WHERE_TO_GET_IT}."
+    )
 
 
 def _read(path, *, dimensions):
