@@ -1,7 +1,7 @@
 """β-VAE (Higgins et al., 2017) on 64×64 faces: CelebA in `data.dir`, $VAE_JAX_DATA/celeba or prepared by TFDS.
 
-Without padding, 31 leave a pixel over on the way to 14: the last of the 31 is made of a bias alone, and with it the
-last two rows and columns of a picture of little more: they are grey.
+Without padding, 31 → 14 leaves a pixel over. On the way back the 31st row and column are a bias alone, and the last two
+rows and columns of the picture come from them only: they are plain grey.
 """
 
 from vae_jax.config import default_config

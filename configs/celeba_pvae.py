@@ -1,8 +1,8 @@
 """A VAE of pixels alone with the nets of the deep feature consistent one (Hou et al., 2017), on 64×64 faces, Z = 100.
 
 `:published` has the weights of the report, 1.8·Σ(x − mean)² + 10·KL: that is β = 10 under a Gaussian of variance
-1/(2·1.8) = 0.278, or β = 2.78 under one of unit variance, or the ELBO of variance 2.78, of which a linear VAE keeps 33
-dimensions of faces. The default is the ELBO under a variance of 0.05.
+1/(2·1.8) = 0.278, or β = 2.78 under one of unit variance, or the ELBO of variance 2.78, under which a linear VAE
+of whole faces keeps 33 dimensions. The default is the ELBO under a variance of 0.05.
 """
 
 from vae_jax.config import default_config

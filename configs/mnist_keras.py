@@ -32,7 +32,6 @@ def get_config(variant=""):
     if variant == "mse":
         config.model.update(likelihood="gaussian", variance=0.5)
     config.optimizer.update(learning_rate=1e-3)
-    config.train.update(
-        batch_size=128, epochs=30, log_every=544
-    )  # a logged loss is a mean over an epoch, less three of its 547 steps
+    # 544 steps: a logged loss is the mean over an epoch, less three of its 547 steps.
+    config.train.update(batch_size=128, epochs=30, log_every=544)
     return config

@@ -24,7 +24,7 @@ from absl import flags
 
 from vae_jax.config import load_file, override, resolve
 from vae_jax.errors import StoppedError, UserError
-from vae_jax.flags import FLAGS
+from vae_jax.flags import FLAGS, check_mode
 from vae_jax.report.comparison import write_comparison
 
 SBATCH = Path(__file__).parent / "slurm.sbatch"
@@ -88,6 +88,7 @@ def check(arguments: argparse.Namespace, runs: dict[str, dict[str, str]], rest: 
             raise UserError(str(error)) from error
         if others:
             raise UserError(f"{others[0]!r} is not understood; arguments are written --name=value.")
+        check_mode()
         config = load_file(arguments.config)
         override(config, overrides)
         resolve(config)

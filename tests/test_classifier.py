@@ -113,6 +113,16 @@ def test_accuracies_are_those_of_scikit_learn_and_a_lucky_target_is_not_told():
     assert (absent["share"], absent["accuracy"], absent["majority"], absent["balanced_accuracy"]) == (0, 1, 1, None)
 
 
+def test_what_is_told_of_few_people_only_is_not_told():
+    draw = np.random.default_rng(1)
+    people = np.repeat(np.arange(6), 50)
+    truth = draw.random((6, 1)).repeat(50, axis=0) < 0.5
+    said = np.where((people == 0)[:, None], ~truth, truth)  # wrong of one person, and right of the five others
+    alone, together = (tell(truth, said, names=("it",), people=who)[0] for who in (None, people))
+    assert alone["accuracy"] == together["accuracy"] > together["majority"]
+    assert (alone["told"], together["told"]) == (True, False)
+
+
 def test_a_class_is_decided_for_alone_and_attributes_each():
     p = np.array([[0.6, 0.7], [0.2, 0.1]])
     np.testing.assert_array_equal(decided(p, names=("label=0", "label=1")), [[0, 1], [1, 0]])

@@ -92,7 +92,7 @@ def default_config() -> ConfigDict:
                 "capacity_steps": 0,  # steps over which C rises from 0
             },
             "perceptual": {  # ½ the mean squared difference of a frozen VGG-19's features, summed over layers
-                "weights": "",  # the net's file, .pth, .safetensors or .npz; the distance is measured where it is named
+                "weights": "",  # the net's file, .pth, .safetensors or .npz; with it there is a distance, and no ELBO
                 "sha256": "",  # of that file; filled in when it is read
                 "layers": ("relu1_1", "relu2_1", "relu3_1"),
             },
@@ -132,7 +132,7 @@ def default_config() -> ConfigDict:
             },
             "eval": {
                 "batch_size": 256,
-                "importance_samples": 0,  # K of the importance-weighted −log p(x); 0: not estimated
+                "importance_samples": 0,  # K of the importance-weighted −log p(x), or bound of grey images; 0: none
                 "importance_examples": config_dict.placeholder(int),  # of the test split; default: all
                 "features": "",  # a SqueezeNet v1.0's weights: the file by which the feature distance is measured
                 "ema": True,  # evaluate the averaged parameters where there are any

@@ -2,6 +2,8 @@
 
 from absl import flags
 
+from vae_jax.errors import UserError
+
 MODES = ("train", "eval", "sample", "study", "report", "data", "import", "export")
 # Flags that only some modes have; elsewhere they would do nothing.
 OF_MODES = {
@@ -53,3 +55,10 @@ flags.DEFINE_integer(
     "processes", None, "How many processes there are; where that is told, too, they must agree.", lower_bound=1
 )
 flags.DEFINE_integer("process_id", None, "Which of them this is, from 0 on.", lower_bound=0)
+
+
+def check_mode() -> None:
+    """Raises UserError where a flag is given that the mode does not have."""
+    for name, modes in OF_MODES.items():
+        if FLAGS[name].present and FLAGS.mode not in modes:
+            raise UserError(f"--{name} is of --mode={' and --mode='.join(modes)}; the mode here is {FLAGS.mode!r}.")

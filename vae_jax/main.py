@@ -10,7 +10,7 @@ from absl import flags
 
 from vae_jax import cluster
 from vae_jax.errors import DivergedError, StoppedError, UserError
-from vae_jax.flags import FLAGS, OF_MODES, USAGE
+from vae_jax.flags import FLAGS, USAGE, check_mode
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
         rest = FLAGS([sys.argv[0], *[a for a in sys.argv[1:] if a not in overrides]])
         if rest[1:]:
             raise UserError(f"{rest[1]!r} is not understood; arguments are written --name=value.")
-        _check_mode()
+        check_mode()
         _run(overrides)
     except flags.Error as error:
         _end(f"{error} (--help lists the flags)", UserError.exit_code)
@@ -34,12 +34,6 @@ def main() -> None:
     except Exception:
         cluster.fail()
         raise
-
-
-def _check_mode() -> None:
-    for name, modes in OF_MODES.items():
-        if FLAGS[name].present and FLAGS.mode not in modes:
-            raise UserError(f"--{name} is of --mode={' and --mode='.join(modes)}; the mode here is {FLAGS.mode!r}.")
 
 
 def _run(overrides: list[str]) -> None:

@@ -243,7 +243,7 @@ def _check_bound(config: ConfigDict, shape: tuple[int, ...]) -> None:
     if is_reweighted(config):
         raise UserError(
             f"eval.importance_samples is {config.eval.importance_samples}, but with objective.reconstruction="
-            f"{config.objective.reconstruction} and objective.perceptual={config.objective.perceptual} what is trained "
+            f"{config.objective.reconstruction} and perceptual.weights={config.perceptual.weights!r} what is trained "
             "is no bound of a density; set it to 0, or these to their defaults."
         )
     raise UserError(

@@ -173,19 +173,11 @@ def test_a_corrupted_input_leaves_the_bound_one_and_weighted_pixels_make_it_a_lo
     assert objective.bound_name(config, (8, 8, 1)) == "loss"
 
 
-@pytest.mark.parametrize("change", [{"objective.reconstruction": 0.0}, {"objective.perceptual": 3.0}])
+@pytest.mark.parametrize("change", [{"objective.reconstruction": 0.0}, {"perceptual.weights": "vgg19.pth"}])
 def test_what_has_a_perceptual_term_or_a_weighted_reconstruction_is_a_loss(change):
     config = default_config()
     config.update_from_flattened_dict(change)
     assert objective.bound_name(config, (8, 8, 1)) == "loss"
-
-
-def test_a_perceptual_distance_that_is_only_measured_leaves_the_elbo_one():
-    config = default_config()
-    config.perceptual.weights = "vgg19.pth"
-    assert objective.bound_name(config, (8, 8, 1)) == "elbo"
-    config.train.replicas.perceptual = (0.0, 3.0)
-    assert objective.bound_name(config, (8, 8, 1)) == "loss", "one program, one name"
 
 
 def test_the_weight_of_a_pixel_multiplies_its_part_of_the_reconstruction_and_nothing_else(x):

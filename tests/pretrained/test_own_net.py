@@ -1,4 +1,4 @@
-"""The README's example: a PyTorch net with a residual block, which is none of ours, by one new family and a mapping."""
+"""A PyTorch net that is none of ours, by one new family and a mapping: see configs/pretrained/README.md."""
 
 import pytest
 

@@ -34,7 +34,7 @@ def evaluate_classifier(run: Run, variables: Variables, about: dict) -> dict:
             "majority": _majority(truth, people, names=config.model.target),
             "loss": figure(values["loss"], "Loss, as trained", "nats", people=people),
         },
-        "targets": tell(truth, said, names=config.model.target),
+        "targets": tell(truth, said, names=config.model.target, people=people),
     }
     if cluster.is_first():
         folder = run.study("evaluation")
@@ -61,18 +61,20 @@ def decided(probabilities: np.ndarray, *, names: tuple[str, ...]) -> np.ndarray:
     return probabilities > 0.5
 
 
-def tell(truth: np.ndarray, said: np.ndarray, *, names: tuple[str, ...]) -> list[dict]:
-    """How each target is told, for truth and answers [N, A].
+def tell(
+    truth: np.ndarray, said: np.ndarray, *, names: tuple[str, ...], people: np.ndarray | None = None
+) -> list[dict]:
+    """How each target is told, for truth and answers [N, A]; `people` [N] says who is in each picture.
 
     Of each: the "share" p of examples that have it, the "accuracy", that of the "majority" (the better of always yes
     and always no on these examples, max(p, 1 - p)), the "balanced_accuracy" (the mean over those that have it and those
     that don't; None where one of these is empty), and whether it is "told": more accurately than the majority by more
-    than SURE standard errors of the difference.
+    than SURE standard errors of the difference (`figure`).
     """
     found = []
     for name, true, answer in zip(names, truth.T, said.T, strict=True):
         right, blind = true == answer, true == (true.mean() > 0.5)
-        better = right.astype(np.float64) - blind
+        better = figure(right.astype(np.float64) - blind, "", people=people)
         groups = [right[true == value] for value in (False, True)]
         balanced = float(np.mean([group.mean() for group in groups])) if all(map(len, groups)) else None
         found.append(
@@ -82,7 +84,7 @@ def tell(truth: np.ndarray, said: np.ndarray, *, names: tuple[str, ...]) -> list
                 "accuracy": float(right.mean()),
                 "majority": float(blind.mean()),
                 "balanced_accuracy": balanced,
-                "told": bool(better.mean() > SURE * better.std() / np.sqrt(len(better))),
+                "told": better["mean"] > SURE * better["stderr"],
             }
         )
     return found

@@ -29,10 +29,7 @@ BOUND_LABELS = {
     objective.ELBO: "ELBO",
     objective.BOUND: "Bound for dynamically binarised images, on grey ones",
 }
-IMPORTANCE_LABELS = {  # of grey images too it is a bound, and a tighter one (Jensen): see BOUND_LABELS
-    objective.ELBO: "−log p(x)",
-    objective.BOUND: "The negative of a bound for dynamically binarised images, on grey ones",
-}
+IMPORTANCE_BOUND = "importance_bound"  # of grey images: a tighter bound of what their Bernoulli bound is one of
 NOTES = {
     objective.ELBO: "The ELBO is a lower bound of log p(x), at β = 1 whatever the training's weights.",
     objective.BOUND: "Bernoulli on grey images is no density of them: the bound is one for their binarised draws.",
@@ -44,7 +41,7 @@ CORRUPTION_NOTES = {
     "box": "The net sees each picture with a box over it, one seeded draw; every figure is of the whole picture.",
     "patches": "The net sees some patches of each picture, one seeded draw; every figure is of the whole picture.",
 }
-OBJECTIVE_NOTE = "The objective weighs the reconstruction or has a perceptual term: its sum is a loss and no ELBO."
+OBJECTIVE_NOTE = "The objective weighs the reconstruction or names a perceptual net: its sum is a loss and no ELBO."
 CONDITION_NOTE = "The model is told {} of each picture: bounds and likelihoods are of pictures given these."
 WEIGHT_NOTE = "A masked pixel counts {} times in the reconstruction, so the sum is a loss and there is no ELBO."
 RANGE_NOTE = (
@@ -106,12 +103,8 @@ def evaluate(run: Run, state: TrainState, *, split: str, checkpoint: str) -> dic
             limit=config.eval.importance_examples,
             **options,
         )["nll"]
-        label = f"{IMPORTANCE_LABELS[steps.bound]}, {config.eval.importance_samples} importance samples"
-        if len(nll) < len(source):
-            label += f", first {len(nll):,} examples"
-        who = people if people is None else people[: len(nll)]
-        figures["nll"] = figure(nll, label, "nats", people=who)
-    headline = [name for name in (steps.bound, "nll", "psnr", "mse", "kl") if name in figures][:3]
+        figures |= _importance(nll, steps.bound, people, config.eval.importance_samples, len(source))
+    headline = [name for name in (steps.bound, "nll", IMPORTANCE_BOUND, "psnr", "mse", "kl") if name in figures][:3]
     meta = {
         **about,
         "headline": headline,
@@ -195,7 +188,7 @@ def _notes(run: Run, split: str) -> list[str]:
         CONDITION_NOTE.format(", ".join(told)) if told else "",
         BINARIZATION_NOTES[data.binarization],
         CORRUPTION_NOTES[data.corrupt.kind],
-        people_note(run.splits[split].columns.get("identity")),
+        people_note(run.splits[split].columns.get("identity"), "of the evaluation"),
     )
     return [note for note in notes if note]
 
@@ -207,6 +200,17 @@ def _bound_note(run: Run) -> str:
     if run.config.data.corrupt.weight != 1:
         return WEIGHT_NOTE.format(run.config.data.corrupt.weight)
     return OBJECTIVE_NOTE if objective.is_reweighted(run.config) else NOTES[run.steps.bound]
+
+
+def _importance(nll: np.ndarray, bound: str, people: np.ndarray | None, samples: int, examples: int) -> dict:
+    """The figure of the importance-weighted estimate: −log p(x), or on grey images a bound, which is no density."""
+    how = f"{samples} importance samples"
+    if len(nll) < examples:
+        how += f", first {len(nll):,} examples"
+    who = people if people is None else people[: len(nll)]
+    if bound == objective.BOUND:
+        return {IMPORTANCE_BOUND: figure(-nll, f"{BOUND_LABELS[bound]}, {how}", "nats", people=who)}
+    return {"nll": figure(nll, f"−log p(x), {how}", "nats", people=who)}
 
 
 def _figure(name: str, values: np.ndarray, people: np.ndarray | None) -> dict:

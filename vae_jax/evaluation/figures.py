@@ -19,8 +19,10 @@ def figure(values: np.ndarray, label: str, unit: str = "", *, people: np.ndarray
     return {"mean": mean, "stderr": spread / len(values), "examples": len(values), "label": label, "unit": unit}
 
 
-def people_note(people: np.ndarray | None) -> str:
-    """What a reader must know of such standard errors; "" where nobody knows who is in the pictures."""
+def people_note(people: np.ndarray | None, where: str) -> str:
+    """What a reader must know of such standard errors `where` they are; "" if nobody knows who is in the pictures."""
     if people is None:
         return ""
-    return f"Standard errors take the pictures of one person together: there are {len(np.unique(people))} people."
+    return (
+        f"Standard errors {where} take the pictures of one person together: there are {len(np.unique(people))} people."
+    )

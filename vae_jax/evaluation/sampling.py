@@ -73,7 +73,7 @@ def sample(run: Run, variables: Variables, *, step: int, checkpoint: str) -> Non
 
 
 def told_in_words(names: Sequence[str], cond: Sequence[float]) -> str:
-    """What a model of the conditions `names` was told of its samples: `cond`, or () as training had it; "" for none."""
+    """What a model of the conditions `names` was told of its samples: `cond`, or () for the usual ones; "" for none."""
     if cond:
         return f"all told {in_words(cond, names)}"
     return f"each told {', '.join(names)} as often as the training split has them" if names else ""

@@ -48,9 +48,8 @@ def bound_name(config: ConfigDict, shape: tuple[int, ...]) -> str:
 
 
 def is_reweighted(config: ConfigDict) -> bool:
-    """Whether the reconstruction has a weight of its own, or a perceptual term beside it, in any replica."""
-    perceptual = config.objective.perceptual or any(config.train.replicas.perceptual)
-    return config.objective.reconstruction != 1 or bool(perceptual)
+    """Whether the reconstruction has a weight of its own, or there is a net for a perceptual term beside it."""
+    return config.objective.reconstruction != 1 or bool(config.perceptual.weights)
 
 
 def weights(objective: ConfigDict) -> dict[str, jax.Array]:

@@ -9,7 +9,15 @@ from vae_jax.report import page
 from vae_jax.writer import read_metrics
 
 SHOWN = 8  # samples of each run, one row
-COMPARED = ("elbo", "bernoulli_bound", "nll", "reconstruction", "kl", "mse")  # of these, those that all have
+COMPARED = (
+    "elbo",
+    "bernoulli_bound",
+    "nll",
+    "importance_bound",
+    "reconstruction",
+    "kl",
+    "mse",
+)  # of these, those that all have
 
 
 def write_comparison(workdir: Path, runs: Mapping[str, Mapping], *, name: str, in_one_program: bool = True) -> Path:

@@ -69,7 +69,8 @@ def read_judge(setting: Setting) -> Judge | None:
     examples, names = setting.examples("test", limit=setting.options.examples), tuple(classifier.names)
     true = named_columns(setting.splits["test"], names)[: len(examples)] > 0
     images = as_the_net_takes_them(examples, setting.config.data)
-    told = tell(true, decided(predict(classifier, images), names=names), names=names)
+    people = examples.columns.get("identity")
+    told = tell(true, decided(predict(classifier, images), names=names), names=names, people=people)
     accuracy, majority, reliable = (
         np.array([target[key] for target in told]) for key in ("accuracy", "majority", "told")
     )

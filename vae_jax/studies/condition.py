@@ -75,7 +75,7 @@ def _run(setting: Setting) -> Result:
         f"Shares are of those among {len(images)} held-out pictures whose original the classifier judges right. Drift "
         "is the mean change of the probabilities of the other attributes that it can tell."
     )
-    notes = (*unjudged, note, people_note(people))
+    notes = (*unjudged, note, people_note(people, "here"))
     return Result(arrays, pictures, figures, tuple(note for note in notes if note))
 
 

@@ -27,10 +27,10 @@ def make_mask(text: str, images: np.ndarray, *, seed: int) -> np.ndarray:
     Only a random one differs between the images: it is drawn for each by its content. UserError for one that hides
     nothing or everything, or is of another size.
     """
-    fixed = fixed_mask(text, images.shape[1:3])
+    size = images.shape[1:3]
     if random := RANDOM.fullmatch(text):
-        return _random(_hidden(text, random[1], fixed.shape), images, seed)
-    return np.broadcast_to(fixed[..., None], (*images.shape[:3], 1))
+        return _random(_hidden(text, random[1], size), images, seed)
+    return np.broadcast_to(fixed_mask(text, size)[..., None], (*images.shape[:3], 1))
 
 
 def fixed_mask(text: str, size: tuple[int, int]) -> np.ndarray:

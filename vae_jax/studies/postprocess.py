@@ -41,7 +41,7 @@ def _run(setting: Setting) -> Result:
     options, split = setting.options.postprocess, setting.options.split
     arrays = postprocess(setting.model, setting.images, cond=setting.cond, options=options)
     held_out = setting.examples(split, limit=MEASURED)
-    originals = as_the_net_takes_them(held_out, setting.config.data)
+    originals, people = as_the_net_takes_them(held_out, setting.config.data), held_out.columns.get("identity")
     made = postprocess(setting.model, originals, cond=held_out.cond, options=options)
     names, figures = ["decoded", *stage_names(options.stages)], {}
     measure = jax.jit(image_metrics)
@@ -49,7 +49,7 @@ def _run(setting: Setting) -> Result:
         measured = measure(originals, output)
         for metric, (label, unit) in METRICS.items():
             values = np.asarray(measured[metric])
-            figures[f"{metric}_{number}_{name}"] = figure(values, f"{label}, {number}. {name}", unit)
+            figures[f"{metric}_{number}_{name}"] = figure(values, f"{label}, {number}. {name}", unit, people=people)
     note = f"Measured on the first {len(originals)} examples of the {split} split, each stage after the ones before."
     return Result(arrays, {"postprocess": _picture(setting, arrays, names)}, figures, (note,))
 

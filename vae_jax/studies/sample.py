@@ -39,7 +39,7 @@ def sample(
 
     The mixture of `mixture` components is fitted to one draw of q(z|x) for each of the training images [N, H, W, C]. A
     conditional model is told `cond` [N, n] of these, and `told` [n] of all samples, or (without it) conditions drawn as
-    often as training examples have them. Arrays, with T temperatures and K = `count`: `temperature` [T], `noise` [K,
+    often as the training split has them. Arrays, with T temperatures and K = `count`: `temperature` [T], `noise` [K,
     Z]; `latents` [K, Z] and `samples` [K, ...], those of `Model.sample`; `tempered_latents` and `tempered_samples` [T,
     K, ...]; `mixture_latents` and `mixture_samples` [K, ...]; `cond` [K, n] of samples that are told something.
     """
