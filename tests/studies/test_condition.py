@@ -1,5 +1,6 @@
 """Studies of a conditional run: every one is told what is known of its inputs, and one tells them otherwise."""
 
+import dataclasses
 import json
 import shutil
 
@@ -9,7 +10,9 @@ from PIL import Image
 
 import vae_jax
 from vae_jax import studies
+from vae_jax.data.source import ArraySource
 from vae_jax.studies import classifier, shards
+from vae_jax.studies.condition import companions
 from vae_jax.studies.flips import flips
 
 
@@ -90,6 +93,19 @@ def test_a_condition_told_by_half_can_flip_too():
     made = {"cond": cond, "told": np.array([[0.7], [0.3]])[None, None], "reconstructions": images}
     found = flips(Judge(), images, made | {"outputs": 1 - images[None, None]}, names=("bright",))["bright"]
     assert found.asked.tolist() == [False, True] and found.flipped.all()
+
+
+def test_attributes_that_go_together_in_the_data_are_companions():
+    draw = np.random.default_rng(0)
+    smile = draw.random(500) < 0.5
+    cheeks, frown = smile ^ (draw.random(500) < 0.1), ~smile
+    attributes = np.stack([smile, cheeks, frown, draw.random(500) < 0.5, np.ones(500, bool)], axis=1)
+    names = ("Smiling", "High_Cheekbones", "Frowning", "Bangs", "Face")
+    source = ArraySource(np.zeros((500, 2, 2, 1), np.uint8))
+    source.columns = {"attributes": attributes.astype(np.uint8)}
+    source.features = dataclasses.replace(source.features, attributes=names)
+    assert companions(source, "Smiling", names[1:]) == ("High_Cheekbones", "Frowning")
+    assert companions(source, "Smiling", ()) == ()
 
 
 def test_digits_become_what_they_are_told(command, own, classifier):

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vae_jax.data.named import exclusive
+from vae_jax.data.named import exclusive, named_columns
+from vae_jax.data.source import Source
 from vae_jax.errors import UserError
 from vae_jax.evaluation.figures import figure, people_note
 from vae_jax.images import grids
@@ -20,6 +21,7 @@ from vae_jax.studies.study import Picture, Result, Setting, Study, check_size
 from vae_jax.study_options import numbers
 
 SHOWN, SIDE = 8, 112  # inputs, and pixels of each
+ALIKE = 0.5  # the correlation from which on two attributes go together, so that neither drifts where the other is told
 
 
 def condition(
@@ -60,14 +62,15 @@ def _run(setting: Setting) -> Result:
     if judge is None:
         note = "Whether pictures become what they are told was not judged: name a classifier (study.classifier)."
         return Result(arrays, pictures, {}, (note,))
-    names, figures = setting.config.model.cond, {}
+    names, figures, apart = setting.config.model.cond, {}, {}
     examples = setting.examples("test", limit=setting.options.examples)
     images, people = as_the_net_takes_them(examples, setting.config.data), examples.columns.get("identity")
     for each in emphases:
         made = condition(setting.model, images, cond=examples.cond, emphasis=each)
         found = flips(judge, images, made, names=names)
         for name, verdicts in found.items():
-            figures |= _figures(name, verdicts, each, people)
+            apart[name] = companions(setting.splits["train"], name, verdicts.others)
+            figures |= _figures(name, verdicts, each, people, apart[name])
         if drifting := {name: verdicts for name, verdicts in found.items() if verdicts.drift.size}:
             pictures[f"drift_{each:g}"] = _drift(drifting, each)
     unjudged = (UNJUDGED.format(name) for name in names if name not in found)
@@ -75,11 +78,25 @@ def _run(setting: Setting) -> Result:
         f"Shares are of those among {len(images)} held-out pictures whose original the classifier judges right. Drift "
         "is the mean change of the probabilities of the other attributes that it can tell."
     )
-    notes = (*unjudged, note, people_note(people, "here"))
+    together = (
+        f"{' and '.join(others)} count not as drift from {name}, as they go with it among the training examples "
+        f"(a correlation of {ALIKE} or more)."
+        for name, others in apart.items()
+        if others
+    )
+    notes = (*unjudged, note, *together, people_note(people, "here"))
     return Result(arrays, pictures, figures, tuple(note for note in notes if note))
 
 
-def _figures(name, found, emphasis, people):
+def companions(source: Source, name: str, others: Sequence[str]) -> tuple[str, ...]:
+    """Those of `others` that go with the attribute `name` in `source`: a correlation of at least ALIKE, or −ALIKE."""
+    columns = named_columns(source, (name, *others)).astype(np.float64)  # [N, 1 + O]
+    with np.errstate(invalid="ignore", divide="ignore"):  # of an attribute that all have, or none
+        correlation = np.atleast_2d(np.corrcoef(columns, rowvar=False))[0, 1:]
+    return tuple(other for other, each in zip(others, correlation, strict=True) if abs(each) >= ALIKE)
+
+
+def _figures(name, found, emphasis, people, apart):
     """The shares and the drift of one condition, as far as there are pictures for them."""
     far, every = f"emphasis {emphasis:g}", np.ones_like(found.asked)
     measured = [  # what, of which pictures
@@ -88,9 +105,12 @@ def _figures(name, found, emphasis, people):
         (f"flips_{name}_on_{emphasis:g}", found.flipped, found.asked, f"{name}: put on (share), {far}"),
         (f"flips_{name}_off_{emphasis:g}", found.flipped, ~found.asked, f"{name}: taken off (share), {far}"),
     ]
-    if len(found.others):
+    counted = [other not in apart for other in found.others]
+    if any(counted):
         drift = f"{name}: drift of the other attributes from the"
-        plain, after, told = (each.mean(axis=1) for each in (found.plain_drift, found.drift, found.told_drift))
+        plain, after, told = (
+            each[:, counted].mean(axis=1) for each in (found.plain_drift, found.drift, found.told_drift)
+        )
         measured += [
             (f"drift_{name}_plain", plain, every, f"{drift} original, plain reconstruction"),
             (f"drift_{name}_{emphasis:g}", after, every, f"{drift} original, told otherwise, {far}"),
