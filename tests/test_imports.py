@@ -14,7 +14,8 @@ ROOT = Path(vae_jax.__file__).parent
 
 # From the bottom up. A module imports only from lines below its own, or from its own package.
 LAYERS = (
-    ("errors", "flags"),
+    ("errors",),
+    ("flags",),
     ("cluster",),
     ("rng", "progress", "axis", "disk"),
     ("distributions", "nn", "mesh", "checkpoint", "writer", "images", "state"),

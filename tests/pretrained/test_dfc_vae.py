@@ -47,4 +47,6 @@ def _random_norm(width):
 def test_the_imported_net_gives_what_pytorch_gives(gives_what_pytorch_gives):
     torch.manual_seed(0)
     net = Net(7).eval()
-    gives_what_pytorch_gives(net, load_file(f"{CONFIG}:7"))
+    config = load_file(str(CONFIG))
+    config.model.latent = 7
+    gives_what_pytorch_gives(net, config)

@@ -91,7 +91,7 @@ def mistake(workdir, files, monkeypatch, capsys):
         ("inpaint", ["--config.study.mask=rows:7-8"], ["study.mask", "rows:7-8", "8×8"]),
         ("inpaint", ["--config.study.mask=rows:5-3"], ["study.mask", "no pixel"]),
         ("inpaint", ["--config.study.mask=round"], ["study.mask", "'round'", "box:"]),
-        ("inpaint", ["--config.study.mask=random:1.5"], ["study.mask", "between 0 and 1"]),
+        ("inpaint", ["--config.study.mask=random:1.5"], ["study.mask", "leave at least one"]),
         ("latent_map", ["--config.study.dimensions=0,2"], ["study.dimensions", "'0,2'", "0 to 1"]),
         ("latent_map", ["--config.study.color=Smiling"], ["study.color", "'Smiling'", "label"]),
         ("attributes", [], ["attributes", "the data of this run have none"]),
