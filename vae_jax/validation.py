@@ -24,8 +24,13 @@ from vae_jax.study_options import check_study
 SEEDS = 2**32  # of a key
 OF_A_KL = ("objective.kl", "objective.free_bits", "objective.capacity")
 OF_A_VAE = (
-    *("model.cond", "objective.free_bits", "objective.capacity", "train.replicas.kl", "perceptual.weights"),
-    *("eval.features", "eval.importance_samples"),
+    "model.cond",
+    "objective.free_bits",
+    "objective.capacity",
+    "train.replicas.kl",
+    "perceptual.weights",
+    "eval.features",
+    "eval.importance_samples",
 )
 MAX_SAMPLES = 10_000  # held in memory at once
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vae_jax import rng
+from vae_jax.data.corruption import patch_mask
 from vae_jax.data.pictures import BrokenPicture, decode
 from vae_jax.errors import UserError
 from vae_jax.studies import draws
@@ -29,7 +29,8 @@ def make_mask(text: str, images: np.ndarray, *, seed: int) -> np.ndarray:
     """
     size = images.shape[1:3]
     if random := RANDOM.fullmatch(text):
-        return _random(_hidden(text, random[1], size), images, seed)
+        keys = draws.keys(images, seed=seed, name="mask")
+        return np.asarray(patch_mask(keys, size, share=_share(text, random[1], size), patch=1))
     return np.broadcast_to(fixed_mask(text, size)[..., None], (*images.shape[:3], 1))
 
 
@@ -37,7 +38,7 @@ def fixed_mask(text: str, size: tuple[int, int]) -> np.ndarray:
     """The mask that `text` names for pictures of `size`, bool [H, W]; of a random one, only its text is checked."""
     mask = np.zeros(size, bool)
     if random := RANDOM.fullmatch(text):
-        _hidden(text, random[1], size)
+        _share(text, random[1], size)
         return mask
     box = _box(text, *size)
     if box:
@@ -71,22 +72,14 @@ def _box(text, height, width):
     }.get(text)
 
 
-def _hidden(text, number, size):
-    """How many pixels of a picture of `size` the share `number` hides: as many in every one."""
+def _share(text, number, size):
     share, pixels = float(number) if number.count(".") < 2 and number != "." else 0, math.prod(size)
     if not 0 < round(share * pixels) < pixels:
         raise UserError(
             f"study.mask is {text!r}; it is the share of the {pixels} pixels of a picture, and must hide at least one "
             "and leave at least one."
         )
-    return round(share * pixels)
-
-
-def _random(hidden, images, seed):
-    keys = draws.keys(images, seed=seed, name="mask")
-    values = np.asarray(rng.uniform(keys, (len(images), math.prod(images.shape[1:3]))))
-    rank = values.argsort(axis=1, kind="stable").argsort(axis=1)  # ties are ranked apart too
-    return (rank < hidden).reshape(*images.shape[:3], 1)
+    return share
 
 
 def _from_file(text, size):
