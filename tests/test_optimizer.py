@@ -36,12 +36,13 @@ def walk(optimizer, grads, start=(1.0, -2.0, 0.5)):
     return np.stack(trail)
 
 
-def adam(grads, decay=0.0, start=(1.0, -2.0, 0.5)):
-    """Kingma & Ba (2015), algorithm 1; `decay` as in Loshchilov & Hutter (2019), algorithm 2."""
+def adam(grads, decay=0.0, nesterov=False, start=(1.0, -2.0, 0.5)):
+    """Kingma & Ba (2015), algorithm 1; `decay` as in Loshchilov & Hutter (2019), algorithm 2; Dozat (2016)."""
     params, m, v = np.array(start), 0.0, 0.0
     for t, g in enumerate(grads.astype(np.float64), 1):
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
-        step = m / (1 - 0.9**t) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        mean = 0.9 * m / (1 - 0.9 ** (t + 1)) + 0.1 * g / (1 - 0.9**t) if nesterov else m / (1 - 0.9**t)
+        step = mean / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
         params = params - RATE * (step + decay * params)
     return params
 
@@ -84,6 +85,35 @@ def test_adam_is_its_paper():
 def test_adamw_decays_the_weights_beside_the_gradient():
     optimizer, grads = make_optimizer(options(name="adamw", weight_decay=0.3)), gradients(6)
     np.testing.assert_allclose(walk(optimizer, grads)[-1], adam(grads, decay=0.3), rtol=1e-5)
+
+
+def first_update(name, params, gradient):
+    optimizer = make_optimizer(options(name=name))
+    return optimizer.update(gradient, optimizer.init(params), params)[0]
+
+
+@pytest.mark.parametrize("inputs, outputs", [(6, 4), (3, 12)])
+def test_muon_moves_a_kernel_against_the_orthogonal_matrix_nearest_to_its_gradient(inputs, outputs):
+    gradient = np.random.default_rng(0).normal(size=(inputs, outputs)).astype(np.float32)
+    update = np.asarray(first_update("muon", jnp.zeros_like(gradient), jnp.asarray(gradient)))
+    left, _, right = np.linalg.svd(gradient, full_matrices=False)
+    stretched = -left.T @ update @ right.T / (RATE * math.sqrt(max(1, outputs / inputs)))
+    # Newton-Schulz iterations with Jordan's coefficients end between 0.68 and 1.14, not at 1.
+    assert np.all((np.diag(stretched) > 0.6) & (np.diag(stretched) < 1.2))
+    np.testing.assert_allclose(stretched, np.diag(np.diag(stretched)), atol=1e-3)
+
+
+def test_muon_takes_the_taps_and_inputs_of_a_convolution_for_the_inputs_of_one_matrix():
+    gradient = np.random.default_rng(0).normal(size=(4, 4, 2, 5)).astype(np.float32)
+    kernel = first_update("muon", jnp.zeros_like(gradient), jnp.asarray(gradient))
+    matrix = first_update("muon", jnp.zeros((32, 5)), jnp.asarray(gradient.reshape(32, 5)))
+    np.testing.assert_allclose(kernel.reshape(32, 5), matrix, rtol=1e-5, atol=1e-7)
+
+
+def test_muon_leaves_what_is_no_kernel_to_adam():
+    grads = gradients(6)
+    trail = walk(make_optimizer(options(name="muon")), grads)
+    np.testing.assert_allclose(trail[-1], adam(grads, nesterov=True), rtol=1e-5)
 
 
 def test_sgd_follows_the_schedule_update_by_update():

@@ -97,12 +97,12 @@ def default_config() -> ConfigDict:
                 "layers": ("relu1_1", "relu2_1", "relu3_1"),
             },
             "optimizer": {
-                "name": "adam",  # adam | adamw | sgd
+                "name": "adam",  # adam | adamw | sgd | muon (with a rate of 0.02 to 0.08)
                 "learning_rate": 1e-4,
                 "schedule": "constant",  # constant | cosine (to 0 at decay_steps)
                 "warmup_steps": 0,  # parameter updates
                 "decay_steps": config_dict.placeholder(int),  # parameter updates; default: all of the run's
-                "weight_decay": 0.0,  # adamw only
+                "weight_decay": 0.0,  # adamw and muon only
                 "clip_norm": 0.0,  # of the gradient; 0: none
                 "ema": 0.0,  # decay of the averaged parameters; 0: none
                 "accumulate": 1,  # batches a parameter update

@@ -1,5 +1,6 @@
 """The optimiser of the config, as one optax transformation."""
 
+import jax
 import optax
 from ml_collections import ConfigDict
 
@@ -7,13 +8,21 @@ from vae_jax.errors import UserError
 
 
 def make_optimizer(options: ConfigDict) -> optax.GradientTransformation:
-    """Clipping by global norm, then adam, adamw or sgd under the schedule, once every `accumulate` batches."""
+    """Clipping by global norm, then the optimiser under the schedule, once every `accumulate` batches.
+
+    Muon (Jordan et al., 2024) moves every kernel by the orthogonal matrix nearest to its momentum, by Newton-Schulz;
+    Adam with Nesterov's momentum, at the same rate, moves what is no kernel. Weight decay is of kernels alone.
+    """
     parts = [optax.clip_by_global_norm(options.clip_norm)] if options.clip_norm else []
     rate = learning_rate(options)
     if options.name == "adam":
         parts.append(optax.adam(rate))
     elif options.name == "adamw":
         parts.append(optax.adamw(rate, weight_decay=options.weight_decay))
+    elif options.name == "muon":
+        parts.append(
+            optax.contrib.muon(rate, weight_decay=options.weight_decay, muon_weight_dimension_numbers=_as_matrices)
+        )
     else:
         parts.append(optax.sgd(rate))
     optimizer = optax.chain(*parts)
@@ -41,3 +50,15 @@ def learning_rate(options: ConfigDict) -> optax.Schedule:
     if options.warmup_steps:
         return optax.linear_schedule(0.0, options.learning_rate, options.warmup_steps)
     return optax.constant_schedule(options.learning_rate)
+
+
+def _as_matrices(params):
+    """How each kernel is a matrix [inputs, outputs]: a convolution's taps [kh, kw, in, out] are inputs too."""
+
+    def as_matrix(leaf):
+        if leaf.ndim < 2:
+            return None  # Adam's
+        *inputs, output = range(leaf.ndim)
+        return optax.contrib.MuonDimensionNumbers(tuple(inputs), output)
+
+    return jax.tree.map(as_matrix, params)

@@ -114,7 +114,7 @@ def _check_choices(config: ConfigDict) -> None:
         "model.likelihood": ("gaussian", "laplace", "bernoulli"),
         "model.variance_kind": ("fixed", "single", "per_pixel"),
         "model.output": ("sigmoid", "identity"),
-        "optimizer.name": ("adam", "adamw", "sgd"),
+        "optimizer.name": ("adam", "adamw", "muon", "sgd"),
         "optimizer.schedule": ("constant", "cosine"),
         "pretrained.architecture": ("config", "file"),
         "train.replica_axis": AXES,
@@ -159,10 +159,10 @@ def _check_choices(config: ConfigDict) -> None:
             f"data.dir is {config.data.dir!r} with data.source='mix', which reads no folder of its own; name the "
             "folders in data.mix, as 'folder:~/faces=0.3'."
         )
-    if config.optimizer.weight_decay and config.optimizer.name != "adamw":
+    if config.optimizer.weight_decay and config.optimizer.name not in ("adamw", "muon"):
         raise UserError(
             f"optimizer.weight_decay is {config.optimizer.weight_decay} with optimizer.name="
-            f"{config.optimizer.name!r}; only 'adamw' has it."
+            f"{config.optimizer.name!r}; only 'adamw' and 'muon' have it."
         )
 
 
