@@ -1,10 +1,12 @@
 """The line to beat: what PCA with Z components, fitted on the training split of a config, leaves on its test split.
 
-python tests/benchmarks/pca.py --config=configs/celeba_ae.py [--components=20,128] [--variance=0.05] [--json=PATH]
-    [--config.data.dir=...]
+python tests/benchmarks/pca.py --config=configs/celeba_ae.py [--components=20,128] [--variance=0.05] [--run=RUN]
+    [--within=62x62] [--json=PATH] [--config.data.dir=...]
 
 The mean squared error of a pixel, as `mse` is in an evaluation. A linear autoencoder of Z dimensions cannot do better,
-and with --variance, that of a Gaussian likelihood times β, a linear VAE can't.
+and with --variance, that of a Gaussian likelihood times β, a linear VAE can't. With --run, what the net of that run
+leaves of the same pictures. --within takes of all pictures the part at the top left alone, for nets that can't paint
+the rest: they still see it.
 """
 
 import argparse
@@ -13,6 +15,7 @@ import sys
 import numpy as np
 from throughput import parse, show
 
+from vae_jax import load
 from vae_jax.config import load_file, override
 from vae_jax.data.content import read_all
 from vae_jax.data.source import Source
@@ -22,11 +25,18 @@ from vae_jax.run import open_data
 COMPONENTS = "10,20,32,50,64,100,128,200,256,512,1024"
 
 
-def pixels(source: Source) -> np.ndarray:
-    """All examples of a split in [0, 1], laid flat: [N, D] float32."""
+def examples(source: Source) -> np.ndarray:
+    """All examples of a split, images in [0, 1]: [N, H, W, C] or [N, D], float32."""
     images = read_all(source)["image"]
     scale = 255 if images.dtype == np.uint8 else 1
-    return (images.reshape(len(images), -1) / np.float32(scale)).astype(np.float32, copy=False)
+    return (images / np.float32(scale)).astype(np.float32, copy=False)
+
+
+def flat(images: np.ndarray, within: tuple[int, int] | None = None) -> np.ndarray:
+    """[N, H, W, C] or [N, D] as [N, D]; of images only the first rows and columns, where `within` is their (H, W)."""
+    if within:
+        images = images[:, : within[0], : within[1]]
+    return images.reshape(len(images), -1)
 
 
 def principal_errors(train: np.ndarray, test: np.ndarray, *, variance: float = 0.0) -> np.ndarray:
@@ -60,20 +70,35 @@ def main() -> None:
     parser.add_argument("--config", required=True)
     parser.add_argument("--components", default=COMPONENTS, help="numbers of them, set off by commas")
     parser.add_argument("--variance", type=float, default=0.0, help="of the likelihood times β, for the linear VAE")
+    parser.add_argument("--run", help="a run folder, whose net reconstructs the test split too")
+    parser.add_argument("--within", type=_size, metavar="HxW", help="rows and columns, from the top left")
     arguments, overrides = parse(parser)
+    own = {}
     try:
         config = load_file(arguments.config)
         override(config, overrides)
         splits = open_data(config)
+        train, test = examples(splits["train"]), examples(splits["test"])
+        if arguments.within and np.any(np.greater(arguments.within, test.shape[1:3])):
+            raise UserError(f"--within is {arguments.within}; the examples are {test.shape[1:]}.")
+        if arguments.run:
+            left = test - load(arguments.run).reconstruct(test)
+            own["mse_of_the_run"] = float(np.square(flat(left, arguments.within)).mean())
     except UserError as error:
         sys.exit(str(error))
-    errors = principal_errors(pixels(splits["train"]), pixels(splits["test"]), variance=arguments.variance)
+    errors = principal_errors(flat(train, arguments.within), flat(test, arguments.within), variance=arguments.variance)
     numbers = [int(number) for number in arguments.components.split(",")]
     table = {f"mse_of_{number}_components": float(errors[number]) for number in numbers if number < len(errors)}
     sizes = {f"{name}_examples": len(splits[name]) for name in ("train", "test")}
     show(
-        {"shape": splits["train"].features.shape, **sizes, "mse_of_the_mean": float(errors[0]), **table}, arguments.json
+        {"shape": splits["train"].features.shape, **sizes, "mse_of_the_mean": float(errors[0]), **table, **own},
+        arguments.json,
     )
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, width = map(int, text.split("x"))
+    return height, width
 
 
 if __name__ == "__main__":

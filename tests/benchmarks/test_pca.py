@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from pca import principal_errors
+from pca import flat, principal_errors
 from sklearn.decomposition import PCA
 
 
@@ -32,3 +32,9 @@ def test_the_errors_of_a_linear_vae_are_those_of_the_posterior_mean_of_probabili
     decoded = (test - train.mean(0)) @ w @ np.linalg.inv(w.T @ w + variance * np.eye(components)) @ w.T
     expected = np.square(test - train.mean(0) - decoded).mean()
     assert principal_errors(train, test, variance=variance)[components] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_part_of_pictures_is_at_their_top_left():
+    images = np.arange(2 * 3 * 4 * 1).reshape(2, 3, 4, 1)
+    assert flat(images, (2, 3)).tolist() == [[0, 1, 2, 4, 5, 6], [12, 13, 14, 16, 17, 18]]
+    assert flat(images).shape == (2, 12)
