@@ -93,6 +93,9 @@ def test_the_aggregate_posterior_has_the_moments_of_its_draws(by_hand):
     np.testing.assert_allclose(np.cov(arrays["latents"], rowvar=False), arrays["aggregate_covariance"], atol=0.08)
     np.testing.assert_allclose(np.diag(arrays["aggregate_covariance"]), 9 / 12 + 0.25, atol=0.05)
     assert arrays["active"].all()
+    mean, variance = arrays["latents"].mean(axis=0), arrays["latents"].var(axis=0)  # of dimensions that are independent
+    expected = 0.5 * (variance + mean**2 - 1 - np.log(variance)).sum()
+    assert arrays["aggregate_kl"] == pytest.approx(expected, abs=0.05)
 
 
 def test_filling_in_keeps_the_known_pixels_and_measures_the_others(by_hand, pictures):

@@ -25,9 +25,10 @@ def latent_stats(
     """The aggregate posterior of images [N, H, W, C]: one draw of q(z|x) for each, and its moments.
 
     Arrays: `noise` [1, N, Z], `latent_mean`, `latent_stddev`, `latents` [N, Z], `aggregate_mean` [Z] and
-    `aggregate_covariance` [Z, Z] (exact, E[Var] + Var[E]), `kl` [Z] nats, `active` [Z] (variance of the mean above
-    0.01: Burda et al., 2016) and `correlation` [Z, Z] of the means. Of an autoencoder, `latents` are the means, and
-    there is neither noise nor a standard deviation, no KL and nothing active.
+    `aggregate_covariance` [Z, Z] (exact, E[Var] + Var[E]), `aggregate_kl` of the normal distribution of these moments
+    from the prior, nats, `kl` [Z] nats, `active` [Z] (variance of the mean above 0.01: Burda et al., 2016) and
+    `correlation` [Z, Z] of the means. Of an autoencoder, `latents` are the means, and there is neither noise nor a
+    standard deviation, no KL and nothing active.
     """
     q = nets.encode(model, images, cond)
     covariance = np.atleast_2d(np.cov(q.mean, rowvar=False))  # [Z, Z]
@@ -46,9 +47,15 @@ def latent_stats(
         "noise": epsilon,
         "latent_stddev": q.stddev,
         "latents": q.mean + q.stddev * epsilon[0],
+        "aggregate_kl": _kl_from_prior(moments["aggregate_mean"], moments["aggregate_covariance"]),
         "kl": q.kl.mean(axis=0),
         "active": np.diag(covariance) > ACTIVE_VARIANCE,
     }
+
+
+def _kl_from_prior(mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """KL(N(mean, covariance) ‖ N(0, I)) = ½(tr Σ + |μ|² − Z − log det Σ), nats."""
+    return 0.5 * (np.trace(covariance) + np.square(mean).sum() - len(mean) - np.linalg.slogdet(covariance)[1])
 
 
 def _run(setting: Setting) -> Result:
@@ -77,7 +84,8 @@ def _notes(arrays):
         beside = " (the prior's is 1)"
         first = (
             f"{count}; {int(arrays['active'].sum())} of {len(away)} dimensions are active, and the KL is "
-            f"{arrays['kl'].sum():.2f} nats in all."
+            f"{arrays['kl'].sum():.2f} nats in all. Taken together the latents are {arrays['aggregate_kl']:.2f} nats "
+            "from the prior, as normal distributions: at 0, samples begin where the data's latents are."
         )
     else:
         beside = ""
