@@ -87,15 +87,15 @@ def test_adamw_decays_the_weights_beside_the_gradient():
     np.testing.assert_allclose(walk(optimizer, grads)[-1], adam(grads, decay=0.3), rtol=1e-5)
 
 
-def first_update(name, params, gradient):
-    optimizer = make_optimizer(options(name=name))
+def first_update(params, gradient, **kwargs):
+    optimizer = make_optimizer(options(name="muon"), **kwargs)
     return optimizer.update(gradient, optimizer.init(params), params)[0]
 
 
 @pytest.mark.parametrize("inputs, outputs", [(6, 4), (3, 12)])
 def test_muon_moves_a_kernel_against_the_orthogonal_matrix_nearest_to_its_gradient(inputs, outputs):
     gradient = np.random.default_rng(0).normal(size=(inputs, outputs)).astype(np.float32)
-    update = np.asarray(first_update("muon", jnp.zeros_like(gradient), jnp.asarray(gradient)))
+    update = np.asarray(first_update(jnp.zeros_like(gradient), jnp.asarray(gradient)))
     left, _, right = np.linalg.svd(gradient, full_matrices=False)
     stretched = -left.T @ update @ right.T / (RATE * math.sqrt(max(1, outputs / inputs)))
     # Newton-Schulz iterations with Jordan's coefficients end between 0.68 and 1.14, not at 1.
@@ -105,9 +105,17 @@ def test_muon_moves_a_kernel_against_the_orthogonal_matrix_nearest_to_its_gradie
 
 def test_muon_takes_the_taps_and_inputs_of_a_convolution_for_the_inputs_of_one_matrix():
     gradient = np.random.default_rng(0).normal(size=(4, 4, 2, 5)).astype(np.float32)
-    kernel = first_update("muon", jnp.zeros_like(gradient), jnp.asarray(gradient))
-    matrix = first_update("muon", jnp.zeros((32, 5)), jnp.asarray(gradient.reshape(32, 5)))
+    kernel = first_update(jnp.zeros_like(gradient), jnp.asarray(gradient))
+    matrix = first_update(jnp.zeros((32, 5)), jnp.asarray(gradient.reshape(32, 5)))
     np.testing.assert_allclose(kernel.reshape(32, 5), matrix, rtol=1e-5, atol=1e-7)
+
+
+def test_muon_in_bfloat16_moves_float32_parameters_nearly_as_in_float32():
+    gradient = jnp.asarray(np.random.default_rng(0).normal(size=(6, 4)), jnp.float32)
+    exact = first_update(gradient, gradient)
+    rounded = first_update(gradient, gradient, dtype=jnp.bfloat16)
+    assert rounded.dtype == jnp.float32
+    assert 0 < jnp.abs(rounded - exact).max() < 0.15 * jnp.abs(exact).max()
 
 
 def test_muon_leaves_what_is_no_kernel_to_adam():

@@ -1,17 +1,19 @@
 """The optimiser of the config, as one optax transformation."""
 
 import jax
+import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
 from vae_jax.errors import UserError
 
 
-def make_optimizer(options: ConfigDict) -> optax.GradientTransformation:
+def make_optimizer(options: ConfigDict, *, dtype: jnp.dtype = jnp.float32) -> optax.GradientTransformation:
     """Clipping by global norm, then the optimiser under the schedule, once every `accumulate` batches.
 
-    Muon (Jordan et al., 2024) moves every kernel by the orthogonal matrix nearest to its momentum, by Newton-Schulz;
-    Adam with Nesterov's momentum, at the same rate, moves what is no kernel. Weight decay is of kernels alone.
+    Muon (Jordan et al., 2024) moves every kernel by the orthogonal matrix nearest to its momentum, which it finds by
+    Newton-Schulz in `dtype`, that of the nets; Adam with Nesterov's momentum, at the same rate, moves what is no
+    kernel. Weight decay is of kernels alone.
     """
     parts = [optax.clip_by_global_norm(options.clip_norm)] if options.clip_norm else []
     rate = learning_rate(options)
@@ -20,9 +22,7 @@ def make_optimizer(options: ConfigDict) -> optax.GradientTransformation:
     elif options.name == "adamw":
         parts.append(optax.adamw(rate, weight_decay=options.weight_decay))
     elif options.name == "muon":
-        parts.append(
-            optax.contrib.muon(rate, weight_decay=options.weight_decay, muon_weight_dimension_numbers=_as_matrices)
-        )
+        parts += _muon(rate, weight_decay=options.weight_decay, dtype=dtype)
     else:
         parts.append(optax.sgd(rate))
     optimizer = optax.chain(*parts)
@@ -50,6 +50,17 @@ def learning_rate(options: ConfigDict) -> optax.Schedule:
     if options.warmup_steps:
         return optax.linear_schedule(0.0, options.learning_rate, options.warmup_steps)
     return optax.constant_schedule(options.learning_rate)
+
+
+def _muon(rate: optax.Schedule, *, weight_decay: float, dtype: jnp.dtype) -> list[optax.GradientTransformation]:
+    muon = optax.contrib.muon(
+        rate, weight_decay=weight_decay, mu_dtype=dtype, muon_weight_dimension_numbers=_as_matrices
+    )
+    # Optax iterates in the dtype of a kernel's gradient and momentum.
+    kernels_cast = optax.stateless(
+        lambda gradient, _: jax.tree.map(lambda g: g.astype(dtype) if g.ndim > 1 else g, gradient)
+    )
+    return [kernels_cast, muon, optax.stateless(optax.tree.cast_like)]
 
 
 def _as_matrices(params):

@@ -44,7 +44,7 @@ class TrainSteps:
         self.config, self.shape, self.mesh = config, tuple(shape), mesh
         self.features = jax.device_put(features, replicated(mesh))
         self.bound = objective.bound_name(config, self.shape)
-        self.optimizer = make_optimizer(config.optimizer)
+        self.optimizer = make_optimizer(config.optimizer, dtype=jnp.dtype(config.dtype))
         self._learning_rate = learning_rate(config.optimizer)
         self.lowering = choose_lowering(config.convolution, mesh)
         model = nnx.eval_shape(lambda: self._model(jnp.dtype("float32")))
