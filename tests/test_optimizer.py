@@ -47,6 +47,11 @@ def adam(grads, decay=0.0, nesterov=False, start=(1.0, -2.0, 0.5)):
     return params
 
 
+def first_update(params, gradient, **kwargs):
+    optimizer = make_optimizer(options(name="muon"), **kwargs)
+    return optimizer.update(gradient, optimizer.init(params), params)[0]
+
+
 def rates(steps, **changes):
     schedule = learning_rate(options(**changes))
     return [float(schedule(step)) for step in steps]
@@ -87,11 +92,6 @@ def test_adamw_decays_the_weights_beside_the_gradient():
     np.testing.assert_allclose(walk(optimizer, grads)[-1], adam(grads, decay=0.3), rtol=1e-5)
 
 
-def first_update(params, gradient, **kwargs):
-    optimizer = make_optimizer(options(name="muon"), **kwargs)
-    return optimizer.update(gradient, optimizer.init(params), params)[0]
-
-
 @pytest.mark.parametrize("inputs, outputs", [(6, 4), (3, 12)])
 def test_muon_moves_a_kernel_against_the_orthogonal_matrix_nearest_to_its_gradient(inputs, outputs):
     gradient = np.random.default_rng(0).normal(size=(inputs, outputs)).astype(np.float32)
@@ -108,6 +108,27 @@ def test_muon_takes_the_taps_and_inputs_of_a_convolution_for_the_inputs_of_one_m
     kernel = first_update(jnp.zeros_like(gradient), jnp.asarray(gradient))
     matrix = first_update(jnp.zeros((32, 5)), jnp.asarray(gradient.reshape(32, 5)))
     np.testing.assert_allclose(kernel.reshape(32, 5), matrix, rtol=1e-5, atol=1e-7)
+
+
+def test_muon_follows_the_momentum_of_nesterov():
+    """Two gradients g, h of one shape: 0.95·m + 0.05·h, where the momentum m is 0.95·0.05·g + 0.05·h, up to a scale."""
+    g, h = np.random.default_rng(0).normal(size=(2, 6, 4)).astype(np.float32)
+    optimizer = make_optimizer(options(name="muon"))
+    _, state = optimizer.update(g, optimizer.init(jnp.zeros_like(g)), jnp.zeros_like(g))
+    second, _ = optimizer.update(h, state, jnp.zeros_like(g))
+    m = 0.95 * 0.05 * g + 0.05 * h
+    # Optax corrects the bias of m and of h each by its own count, as it does in Nadam.
+    along = 0.95 * m / (1 - 0.95**3) + 0.05 * h / (1 - 0.95**2)
+    np.testing.assert_allclose(second, first_update(jnp.zeros_like(g), jnp.asarray(along)), rtol=1e-3, atol=1e-5)
+
+
+def test_muon_decays_the_kernels_alone():
+    optimizer = make_optimizer(options(name="muon", weight_decay=0.3))
+    params = {"kernel": jnp.ones((3, 2)), "bias": jnp.ones(2)}
+    nothing = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = optimizer.update(nothing, optimizer.init(params), params)
+    np.testing.assert_allclose(updates["kernel"], np.full((3, 2), -RATE * 0.3), rtol=1e-5)
+    assert not updates["bias"].any()
 
 
 def test_muon_in_bfloat16_moves_float32_parameters_nearly_as_in_float32():

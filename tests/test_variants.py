@@ -25,7 +25,12 @@ VARIANTS = {
         "optimizer.name=adamw",
         "optimizer.weight_decay=0.01",
     ],
-    "muon, decayed": ["optimizer.name=muon", "optimizer.learning_rate=0.02", "optimizer.weight_decay=0.01"],
+    "muon, decayed, bfloat16 nets": [
+        "optimizer.name=muon",
+        "optimizer.learning_rate=0.02",
+        "optimizer.weight_decay=0.01",
+        "dtype=bfloat16",
+    ],
     "cosine, accumulated": [
         "optimizer.schedule=cosine",
         "optimizer.decay_steps=48",

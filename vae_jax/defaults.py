@@ -97,7 +97,7 @@ def default_config() -> ConfigDict:
                 "layers": ("relu1_1", "relu2_1", "relu3_1"),
             },
             "optimizer": {
-                "name": "adam",  # adam | adamw | sgd | muon (with a rate of 0.02 to 0.08)
+                "name": "adam",  # adam | adamw | muon (which wants a rate of about 0.04) | sgd
                 "learning_rate": 1e-4,
                 "schedule": "constant",  # constant | cosine (to 0 at decay_steps)
                 "warmup_steps": 0,  # parameter updates

@@ -11,9 +11,7 @@ from vae_jax.errors import UserError
 def make_optimizer(options: ConfigDict, *, dtype: jnp.dtype = jnp.float32) -> optax.GradientTransformation:
     """Clipping by global norm, then the optimiser under the schedule, once every `accumulate` batches.
 
-    Muon (Jordan et al., 2024) moves every kernel by the orthogonal matrix nearest to its momentum, which it finds by
-    Newton-Schulz in `dtype`, that of the nets; Adam with Nesterov's momentum, at the same rate, moves what is no
-    kernel. Weight decay is of kernels alone.
+    Of adamw all parameters decay, of muon the kernels: see `_muon`, which computes in `dtype`, that of the nets.
     """
     parts = [optax.clip_by_global_norm(options.clip_norm)] if options.clip_norm else []
     rate = learning_rate(options)
@@ -53,12 +51,17 @@ def learning_rate(options: ConfigDict) -> optax.Schedule:
 
 
 def _muon(rate: optax.Schedule, *, weight_decay: float, dtype: jnp.dtype) -> list[optax.GradientTransformation]:
+    """Muon (Jordan et al., 2024): the momentum (0.95, Nesterov's) of every kernel, made about orthogonal.
+
+    Newton-Schulz iterations bring its singular values to 0.7 to 1.1; it is then scaled by √max(1, outputs/inputs). What
+    is no kernel goes by Adam with Nesterov's momentum, at the same rate. Kernels' gradients and all momenta are in
+    `dtype`, and optax iterates in what it is given.
+    """
     muon = optax.contrib.muon(
         rate, weight_decay=weight_decay, mu_dtype=dtype, muon_weight_dimension_numbers=_as_matrices
     )
-    # Optax iterates in the dtype of a kernel's gradient and momentum.
     kernels_cast = optax.stateless(
-        lambda gradient, _: jax.tree.map(lambda g: g.astype(dtype) if g.ndim > 1 else g, gradient)
+        lambda gradient, _: jax.tree.map(lambda g: g.astype(dtype) if _is_kernel(g) else g, gradient)
     )
     return [kernels_cast, muon, optax.stateless(optax.tree.cast_like)]
 
@@ -67,9 +70,11 @@ def _as_matrices(params):
     """How each kernel is a matrix [inputs, outputs]: a convolution's taps [kh, kw, in, out] are inputs too."""
 
     def as_matrix(leaf):
-        if leaf.ndim < 2:
-            return None  # Adam's
         *inputs, output = range(leaf.ndim)
         return optax.contrib.MuonDimensionNumbers(tuple(inputs), output)
 
-    return jax.tree.map(as_matrix, params)
+    return jax.tree.map(lambda leaf: as_matrix(leaf) if _is_kernel(leaf) else None, params)
+
+
+def _is_kernel(leaf: jax.Array) -> bool:
+    return leaf.ndim > 1

@@ -1,18 +1,20 @@
 """The line to beat: what PCA with Z components, fitted on the training split of a config, leaves on its test split.
 
-python tests/benchmarks/pca.py --config=configs/celeba_ae.py [--components=20,128] [--variance=0.05] [--run=RUN]
-    [--within=62x62] [--json=PATH] [--config.data.dir=...]
+python tests/benchmarks/pca.py --config=configs/celeba_ae.py [--components=20,128] [--variance=0.05] [--within=62x62]
+    [--json=PATH] [--config.data.dir=...]
 
 The mean squared error of a pixel, as `mse` is in an evaluation. A linear autoencoder of Z dimensions cannot do better,
-and with --variance, that of a Gaussian likelihood times β, a linear VAE can't. With --run, what the net of that run
-leaves of the same pictures. --within takes of all pictures the part at the top left alone, for nets that can't paint
-the rest: they still see it.
+and with --variance, that of a Gaussian likelihood times β, a linear VAE can't. --run=RUN instead of --config takes the
+data of that run, and says what its net leaves of the same pictures. --within takes of all pictures the part at the top
+left alone, for nets that can't paint the rest: they still see it.
 """
 
 import argparse
 import sys
+from pathlib import Path
 
 import numpy as np
+from ml_collections import ConfigDict
 from throughput import parse, show
 
 from vae_jax import load
@@ -20,7 +22,7 @@ from vae_jax.config import load_file, override
 from vae_jax.data.content import read_all
 from vae_jax.data.source import Source
 from vae_jax.errors import UserError
-from vae_jax.run import open_data
+from vae_jax.run import open_data, read_record
 
 COMPONENTS = "10,20,32,50,64,100,128,200,256,512,1024"
 
@@ -67,20 +69,20 @@ def principal_errors(train: np.ndarray, test: np.ndarray, *, variance: float = 0
 def main() -> None:
     """Prints the errors as a table, and writes them to --json=PATH if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", required=True)
+    of = parser.add_mutually_exclusive_group(required=True)
+    of.add_argument("--config")
+    of.add_argument("--run", type=Path, help="a run folder, whose net reconstructs the test split too")
     parser.add_argument("--components", default=COMPONENTS, help="numbers of them, set off by commas")
     parser.add_argument("--variance", type=float, default=0.0, help="of the likelihood times β, for the linear VAE")
-    parser.add_argument("--run", help="a run folder, whose net reconstructs the test split too")
     parser.add_argument("--within", type=_size, metavar="HxW", help="rows and columns, from the top left")
     arguments, overrides = parse(parser)
-    own = {}
     try:
-        config = load_file(arguments.config)
+        config = load_file(arguments.config) if arguments.config else _trained(arguments.run)
         override(config, overrides)
         splits = open_data(config)
         train, test = examples(splits["train"]), examples(splits["test"])
-        if arguments.within and np.any(np.greater(arguments.within, test.shape[1:3])):
-            raise UserError(f"--within is {arguments.within}; the examples are {test.shape[1:]}.")
+        _check_within(arguments.within, test.shape[1:])
+        own = {}
         if arguments.run:
             left = test - load(arguments.run).reconstruct(test)
             own["mse_of_the_run"] = float(np.square(flat(left, arguments.within)).mean())
@@ -96,9 +98,28 @@ def main() -> None:
     )
 
 
+def _trained(workdir: Path) -> ConfigDict:
+    """The config of a run whose net sees pictures as the line does."""
+    record = read_record(workdir)
+    if record is None:
+        raise UserError(f"--run is {str(workdir)!r}, which holds no run (no config.json).")
+    data, target = record.config.data, record.config.model.target
+    if target or data.corrupt.kind != "none" or data.binarization != "none":
+        raise UserError(
+            f"--run has model.target={tuple(target)}, data.corrupt.kind={data.corrupt.kind!r} and data.binarization="
+            f"{data.binarization!r}; the line is for what reconstructs pictures as they are: (), 'none' and 'none'."
+        )
+    return record.config
+
+
 def _size(text: str) -> tuple[int, int]:
     height, width = map(int, text.split("x"))
     return height, width
+
+
+def _check_within(within: tuple[int, int] | None, shape: tuple[int, ...]) -> None:
+    if within and not (len(shape) == 3 and 1 <= within[0] <= shape[0] and 1 <= within[1] <= shape[1]):
+        raise UserError(f"--within is {within[0]}x{within[1]}; it must lie in the examples, which are {shape}.")
 
 
 if __name__ == "__main__":

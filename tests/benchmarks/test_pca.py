@@ -1,9 +1,18 @@
 """The lines to beat are those of scikit-learn's PCA and of the exact posterior of probabilistic PCA."""
 
+import json
+import sys
+
 import numpy as np
+import pca
 import pytest
 from pca import flat, principal_errors
 from sklearn.decomposition import PCA
+
+from vae_jax.config import load_file, override
+from vae_jax.evaluation.evaluate import evaluate
+from vae_jax.run import open_run, write_config
+from vae_jax.train import train
 
 
 @pytest.mark.parametrize("shape", [(60, 12), (20, 50)], ids=["more examples", "more dimensions"])
@@ -38,3 +47,29 @@ def test_a_part_of_pictures_is_at_their_top_left():
     images = np.arange(2 * 3 * 4 * 1).reshape(2, 3, 4, 1)
     assert flat(images, (2, 3)).tolist() == [[0, 1, 2, 4, 5, 6], [12, 13, 14, 16, 17, 18]]
     assert flat(images).shape == (2, 12)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    config = load_file("configs/digits.py")
+    override(config, ["--config.train.steps=8", "--config.eval.importance_samples=0"])
+    run = open_run(tmp_path_factory.mktemp("runs") / "digits", "digits", config)
+    write_config(run, "python -m vae_jax.main")
+    trained = train(run)
+    return run.workdir, evaluate(run, trained.state, split="test", checkpoint="newest")["figures"]["mse"]["mean"]
+
+
+def test_what_a_run_leaves_is_what_its_evaluation_says(run, tmp_path, monkeypatch):
+    workdir, mse = run
+    monkeypatch.setattr(sys, "argv", ["pca.py", f"--run={workdir}", f"--json={tmp_path / 'line.json'}"])
+    pca.main()
+    assert json.loads((tmp_path / "line.json").read_text())["mse_of_the_run"] == pytest.approx(mse, rel=1e-5)
+
+
+@pytest.mark.parametrize("arguments", [["--within=8x9"], ["--within=0x4"], ["--run=nowhere"]])
+def test_a_mistake_is_one_sentence(run, arguments, monkeypatch):
+    monkeypatch.setattr(
+        sys, "argv", ["pca.py", *(["--run=" + str(run[0])] if "run" not in arguments[0] else []), *arguments]
+    )
+    with pytest.raises(SystemExit, match=arguments[0].split("=")[0]):
+        pca.main()

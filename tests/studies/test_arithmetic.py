@@ -93,9 +93,15 @@ def test_the_aggregate_posterior_has_the_moments_of_its_draws(by_hand):
     np.testing.assert_allclose(np.cov(arrays["latents"], rowvar=False), arrays["aggregate_covariance"], atol=0.08)
     np.testing.assert_allclose(np.diag(arrays["aggregate_covariance"]), 9 / 12 + 0.25, atol=0.05)
     assert arrays["active"].all()
-    mean, variance = arrays["latents"].mean(axis=0), arrays["latents"].var(axis=0)  # of dimensions that are independent
-    expected = 0.5 * (variance + mean**2 - 1 - np.log(variance)).sum()
-    assert arrays["aggregate_kl"] == pytest.approx(expected, abs=0.05)
+
+
+def test_the_aggregate_posterior_is_as_far_from_the_prior_as_the_eigenvalues_of_its_covariance_say(by_hand):
+    pixels = np.random.default_rng(0).random((500, 4), np.float32) @ np.float32(np.eye(4) + np.eye(4, k=1)) / 2
+    arrays = studies.latent_stats(by_hand(3.0), pixels.reshape(500, 2, 2, 1))
+    values = np.linalg.eigvalsh(np.cov(3 * pixels, rowvar=False) + 0.25 * np.eye(4))
+    expected = 0.5 * (values - 1 - np.log(values)).sum() + 0.5 * np.square(3 * pixels.mean(axis=0)).sum()
+    assert np.ptp(values) > 0.5
+    assert arrays["aggregate_kl"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_filling_in_keeps_the_known_pixels_and_measures_the_others(by_hand, pictures):

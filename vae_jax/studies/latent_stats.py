@@ -54,7 +54,10 @@ def latent_stats(
 
 
 def _kl_from_prior(mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    """KL(N(mean, covariance) ‖ N(0, I)) = ½(tr Σ + |μ|² − Z − log det Σ), nats."""
+    """KL(N(μ, Σ) ‖ N(0, I)) = ½(tr Σ + |μ|² − Z − log det Σ), nats.
+
+    Of N draws' moments it is never 0: it is too large by up to Z(Z + 1)/4N.
+    """
     return 0.5 * (np.trace(covariance) + np.square(mean).sum() - len(mean) - np.linalg.slogdet(covariance)[1])
 
 
@@ -84,8 +87,8 @@ def _notes(arrays):
         beside = " (the prior's is 1)"
         first = (
             f"{count}; {int(arrays['active'].sum())} of {len(away)} dimensions are active, and the KL is "
-            f"{arrays['kl'].sum():.2f} nats in all. Taken together the latents are {arrays['aggregate_kl']:.2f} nats "
-            "from the prior, as normal distributions: at 0, samples begin where the data's latents are."
+            f"{arrays['kl'].sum():.2f} nats in all. The normal distribution that they all together resemble is "
+            f"{arrays['aggregate_kl']:.2f} nats from the prior."
         )
     else:
         beside = ""
