@@ -35,7 +35,7 @@ def mistake(monkeypatch, capfd, tmp_path, compilations):
     def run(*arguments):
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, "argv", ["main.py", *map(str, arguments)])
-        before = sorted(tmp_path.rglob("*"))
+        before = _written(tmp_path)
         compilations.clear()
         flags.FLAGS.unparse_flags()
         capfd.readouterr()
@@ -47,8 +47,7 @@ def mistake(monkeypatch, capfd, tmp_path, compilations):
         assert said.err.count("\n") == 1, said.err
         assert "Traceback" not in said.err
         assert compilations == []
-        after = sorted(p for p in tmp_path.rglob("*") if "__pycache__" not in p.parts)
-        assert after == before, "something was left behind"
+        assert _written(tmp_path) == before, "something was left behind"
         return said.err
 
     yield run
@@ -69,3 +68,8 @@ def file(tmp_path):
         return f"--config={path}"
 
     return write
+
+
+def _written(folder):
+    """Every path below `folder`, but for what Python keeps of a config that it has loaded."""
+    return sorted(path for path in folder.rglob("*") if "__pycache__" not in path.parts)
