@@ -37,7 +37,7 @@ def walk(optimizer, grads, start=(1.0, -2.0, 0.5)):
 
 
 def adam(grads, decay=0.0, nesterov=False, start=(1.0, -2.0, 0.5)):
-    """Kingma & Ba (2015), algorithm 1; `decay` as in Loshchilov & Hutter (2019), algorithm 2; Dozat (2016)."""
+    """Kingma & Ba (2015), algorithm 1; `decay` as in Loshchilov & Hutter (2019), algorithm 2; or Dozat (2016)."""
     params, m, v = np.array(start), 0.0, 0.0
     for t, g in enumerate(grads.astype(np.float64), 1):
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2

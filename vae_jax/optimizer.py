@@ -69,9 +69,8 @@ def _muon(rate: optax.Schedule, *, weight_decay: float, dtype: jnp.dtype) -> lis
 def _as_matrices(params):
     """How each kernel is a matrix [inputs, outputs]: a convolution's taps [kh, kw, in, out] are inputs too."""
 
-    def as_matrix(leaf):
-        *inputs, output = range(leaf.ndim)
-        return optax.contrib.MuonDimensionNumbers(tuple(inputs), output)
+    def as_matrix(kernel):
+        return optax.contrib.MuonDimensionNumbers(tuple(range(kernel.ndim - 1)), kernel.ndim - 1)
 
     return jax.tree.map(lambda leaf: as_matrix(leaf) if _is_kernel(leaf) else None, params)
 

@@ -139,7 +139,7 @@ def _check_choices(config: ConfigDict) -> None:
             f"objective.perceptual is {config.objective.perceptual} with perceptual.weights=''; name the file of a "
             f"VGG-19 with --config.perceptual.weights=FILE ({WHERE_TO_GET_IT})."
         )
-    if not config.perceptual.layers or not set(config.perceptual.layers) <= set(LAYERS):
+    if not config.perceptual.layers or any(layer not in LAYERS for layer in config.perceptual.layers):
         raise UserError(
             f"perceptual.layers is {config.perceptual.layers!r}; it must be a tuple of one or more of "
             f"{', '.join(LAYERS)}."

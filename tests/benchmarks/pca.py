@@ -10,6 +10,9 @@ left alone, for nets that can't paint the rest: they still see it.
 """
 
 import argparse
+import contextlib
+import math
+import re
 import sys
 from pathlib import Path
 
@@ -18,11 +21,13 @@ from ml_collections import ConfigDict
 from throughput import parse, show
 
 from vae_jax import load
-from vae_jax.config import load_file, override
+from vae_jax.config import differences, load_file, override, resolve
 from vae_jax.data.content import read_all
 from vae_jax.data.source import Source
 from vae_jax.errors import UserError
-from vae_jax.run import open_data, read_record
+from vae_jax.evaluation.evaluate import held_out
+from vae_jax.run import Record, open_data, read_record
+from vae_jax.validation import get_field
 
 COMPONENTS = "10,20,32,50,64,100,128,200,256,512,1024"
 
@@ -72,14 +77,15 @@ def main() -> None:
     of = parser.add_mutually_exclusive_group(required=True)
     of.add_argument("--config")
     of.add_argument("--run", type=Path, help="a run folder, whose net reconstructs the test split too")
-    parser.add_argument("--components", default=COMPONENTS, help="numbers of them, set off by commas")
-    parser.add_argument("--variance", type=float, default=0.0, help="of the likelihood times β, for the linear VAE")
+    parser.add_argument("--components", type=_counts, default=COMPONENTS, help="numbers of them, set off by commas")
+    parser.add_argument("--variance", type=_variance, default=0.0, help="of the likelihood times β, for the linear VAE")
     parser.add_argument("--within", type=_size, metavar="HxW", help="rows and columns, from the top left")
     arguments, overrides = parse(parser)
     try:
-        config = load_file(arguments.config) if arguments.config else _trained(arguments.run)
+        config = load_file(arguments.config) if arguments.config else _recorded(arguments.run).config
         override(config, overrides)
         splits = open_data(config)
+        _check(config, arguments.run)
         train, test = examples(splits["train"]), examples(splits["test"])
         _check_within(arguments.within, test.shape[1:])
         own = {}
@@ -89,8 +95,9 @@ def main() -> None:
     except UserError as error:
         sys.exit(str(error))
     errors = principal_errors(flat(train, arguments.within), flat(test, arguments.within), variance=arguments.variance)
-    numbers = [int(number) for number in arguments.components.split(",")]
-    table = {f"mse_of_{number}_components": float(errors[number]) for number in numbers if number < len(errors)}
+    table = {
+        f"mse_of_{count}_components": float(errors[count]) for count in arguments.components if count < len(errors)
+    }
     sizes = {f"{name}_examples": len(splits[name]) for name in ("train", "test")}
     show(
         {"shape": splits["train"].features.shape, **sizes, "mse_of_the_mean": float(errors[0]), **table, **own},
@@ -98,23 +105,50 @@ def main() -> None:
     )
 
 
-def _trained(workdir: Path) -> ConfigDict:
-    """The config of a run whose net sees pictures as the line does."""
+def _recorded(workdir: Path) -> Record:
     record = read_record(workdir)
     if record is None:
         raise UserError(f"--run is {str(workdir)!r}, which holds no run (no config.json).")
-    data, target = record.config.data, record.config.model.target
-    if target or data.corrupt.kind != "none" or data.binarization != "none":
-        raise UserError(
-            f"--run has model.target={tuple(target)}, data.corrupt.kind={data.corrupt.kind!r} and data.binarization="
-            f"{data.binarization!r}; the line is for what reconstructs pictures as they are: (), 'none' and 'none'."
-        )
-    return record.config
+    return record
+
+
+def _check(config: ConfigDict, workdir: Path | None) -> None:
+    """UserError where the line is none: for other pictures than these, or for those that it was fitted to."""
+    if not held_out(config, "test"):
+        raise UserError(f"data.train_on is {config.data.train_on!r}, so nothing is held out; set it to 'train'.")
+    for field in ("data.corrupt.kind", "data.binarization"):
+        if (value := get_field(config, field)) != "none":
+            raise UserError(
+                f"{field} is {value!r}; the line is for nets that see pictures as they are: set it to 'none'."
+            )
+    if workdir is None:
+        return
+    saved = _recorded(workdir).config
+    if saved.model.target:
+        raise UserError(f"--run is {str(workdir)!r}, a classifier, which reconstructs nothing; name a VAE's run.")
+    resolve(saved)
+    if changed := differences(config, saved):
+        raise UserError(f"--run is {str(workdir)!r}, whose net was trained on other terms ({changed[0]}); leave them.")
 
 
 def _size(text: str) -> tuple[int, int]:
+    if not re.fullmatch(r"\d+x\d+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write HxW, as 62x62")
     height, width = map(int, text.split("x"))
     return height, width
+
+
+def _counts(text: str) -> list[int]:
+    if not re.fullmatch(r"\d+(,\d+)*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} are no numbers of components; write them as 20,128")
+    return [int(count) for count in text.split(",")]
+
+
+def _variance(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) < math.inf:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no variance; it must be a number, 0 or more")
 
 
 def _check_within(within: tuple[int, int] | None, shape: tuple[int, ...]) -> None:

@@ -1,6 +1,7 @@
 """The lines to beat are those of scikit-learn's PCA and of the exact posterior of probabilistic PCA."""
 
 import json
+import re
 import sys
 
 import numpy as np
@@ -66,10 +67,26 @@ def test_what_a_run_leaves_is_what_its_evaluation_says(run, tmp_path, monkeypatc
     assert json.loads((tmp_path / "line.json").read_text())["mse_of_the_run"] == pytest.approx(mse, rel=1e-5)
 
 
-@pytest.mark.parametrize("arguments", [["--within=8x9"], ["--within=0x4"], ["--run=nowhere"]])
-def test_a_mistake_is_one_sentence(run, arguments, monkeypatch):
-    monkeypatch.setattr(
-        sys, "argv", ["pca.py", *(["--run=" + str(run[0])] if "run" not in arguments[0] else []), *arguments]
-    )
-    with pytest.raises(SystemExit, match=arguments[0].split("=")[0]):
+@pytest.mark.parametrize(
+    "argument, said",
+    [
+        ("--within=8x9", "--within is 8x9"),
+        ("--within=0x4", "--within is 0x4"),
+        ("--run=nowhere", "--run is 'nowhere'"),
+        ("--config.data.seed=5", "data.seed: 0 → 5"),
+        ("--config.data.train_on=all", "data.train_on is 'all'"),
+        ("--config.data.binarization=threshold", "data.binarization is 'threshold'"),
+    ],
+)
+def test_a_line_that_would_be_none_is_refused(run, argument, said, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["pca.py", f"--run={run[0]}", argument])
+    with pytest.raises(SystemExit, match=re.escape(said)):
         pca.main()
+
+
+@pytest.mark.parametrize("argument", ["--components=-1", "--components=", "--components=8.5", "--variance=-1"])
+def test_a_number_that_can_not_be_is_refused_before_the_data_are_opened(argument, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["pca.py", "--config=nowhere", argument])
+    with pytest.raises(SystemExit, match="2"):
+        pca.main()
+    assert argument.split("=")[0] in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """The feature distance against PyTorch on the real weights, and what any distance must hold."""
 
 import importlib.util
+import re
 
 import jax
 import numpy as np
@@ -76,6 +77,14 @@ def test_a_grey_picture_is_the_colour_picture_of_the_same_grey(net, pair):
 def test_examples_that_are_no_pictures_for_it_are_refused(shape):
     with pytest.raises(UserError, match="eval.features is 'a.npz', which measures pictures of 16×16"):
         open_squeezenet("a.npz", shape)
+
+
+def test_a_file_with_a_kernel_of_another_shape_is_refused(tmp_path, shared):
+    with np.load(shared / PATH) as arrays:
+        other = {**arrays, "fire5/conv3x3_2/w": arrays["fire5/conv3x3_2/w"][..., :2]}
+    np.savez(tmp_path / "other.npz", **other)
+    with pytest.raises(UserError, match=re.escape("fire5/conv3x3_2/w is (128, 32, 3, 2), there (128, 32, 3, 3)")):
+        open_squeezenet(str(tmp_path / "other.npz"), (64, 64, 3))
 
 
 def test_a_file_that_is_not_its_weights_is_refused(tmp_path):

@@ -1,5 +1,7 @@
 """What studies compute, on a model whose arithmetic can be done by hand and against other libraries."""
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -10,6 +12,7 @@ from vae_jax.errors import UserError
 from vae_jax.studies import nets
 from vae_jax.studies.cycle import first_run
 from vae_jax.studies.interpolate import spherical
+from vae_jax.studies.latent_stats import _kl_from_prior, by_chance
 from vae_jax.studies.masks import fixed_mask, make_mask
 
 
@@ -102,6 +105,13 @@ def test_the_aggregate_posterior_is_as_far_from_the_prior_as_the_eigenvalues_of_
     expected = 0.5 * (values - 1 - np.log(values)).sum() + 0.5 * np.square(3 * pixels.mean(axis=0)).sum()
     assert np.ptp(values) > 0.5
     assert arrays["aggregate_kl"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_what_chance_adds_to_the_distance_from_the_prior_is_what_draws_from_it_are_away():
+    rng = np.random.default_rng(0)
+    away = [_kl_from_prior(z.mean(axis=0), np.cov(z, rowvar=False)) for z in rng.normal(size=(400, 60, 10))]
+    assert by_chance(60, 10) == pytest.approx(np.mean(away), abs=4 * np.std(away) / 20)
+    assert by_chance(10, 10) == math.inf
 
 
 def test_filling_in_keeps_the_known_pixels_and_measures_the_others(by_hand, pictures):

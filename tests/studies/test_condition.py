@@ -87,6 +87,35 @@ def test_only_what_the_judge_sees_in_the_original_can_flip():
     assert flips(Judge(), images, made, names=("vague",)) == {}
 
 
+class JudgeOfClasses(Judge):
+    """Tells the class by the brightest pixel of three."""
+
+    names, reliable = ("label=0", "label=1", "label=2"), np.ones(3, bool)
+
+    def __call__(self, images):
+        return images[..., 0, :3, 0]
+
+    def verdicts(self, probabilities):
+        return probabilities == probabilities.max(axis=-1, keepdims=True)
+
+
+def test_a_picture_keeps_its_class_only_where_it_is_judged_of_the_same_one():
+    own, plain = (
+        np.array([0, 0, 1]),
+        np.array([0, 1, 1]),
+    )  # the second becomes another class, and is still not of class 2
+    pictures = [np.eye(3)[each].reshape(3, 1, 3, 1) for each in (own, plain, [2, 2, 2])]
+    made = {
+        "cond": np.eye(3)[own],
+        "told": np.tile(np.eye(3)[:, None], (1, 3, 1))[None],
+        "reconstructions": pictures[1],
+        "outputs": np.stack([pictures[2]] * 3)[None],
+    }
+    found = flips(JudgeOfClasses(), pictures[0], made, names=JudgeOfClasses.names)["label=2"]
+    assert found.kept.tolist() == [True, False, True]
+    assert found.flipped.all()
+
+
 def test_a_condition_told_by_half_can_flip_too():
     images = np.array([0.9, 0.1])[:, None, None, None] * np.ones((2, 2, 2, 1))
     cond = np.array([[1.0], [0]])

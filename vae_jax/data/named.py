@@ -101,10 +101,10 @@ def exclusive(names: Sequence[str]) -> bool:
     return all(name.startswith(CLASS) for name in names)
 
 
-def unknown(field: str, value: str, source: Source) -> UserError:
+def unknown(field: str, value: object, source: Source) -> UserError:
     """What is said of a name `value` that is neither an attribute of the data nor "label"."""
     known = [*([LABEL] if LABEL in source.columns else []), *source.features.attributes]
-    near = difflib.get_close_matches(value, known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(value), known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"these data have {', '.join(known) or 'neither'}."
     return UserError(f"{field} is {value!r}; it must be 'label' or an attribute: {hint}")
 

@@ -15,6 +15,7 @@ FIRES = tuple(f"fire{number}" for number in range(2, 10))
 POOLED_BEFORE = ("fire2", "fire5", "fire9")
 PARTS = ("conv1x1_1", "conv1x1_2", "conv3x3_2")  # of a fire module: what squeezes, and the two that expand
 NAMES = ("conv1", *(f"{fire}/{part}" for fire in FIRES for part in PARTS))
+SQUEEZED = (16, 16, 32, 32, 48, 48, 64, 64)  # channels of each fire module, which expands them to 8 times as many
 # What comes before each pooling, and each of the modules after the second: the layers of LPIPS, there of v1.1.
 LAYERS = ("conv1", "fire4", "fire5", "fire6", "fire7", "fire8", "fire9")
 PIXEL_MEAN = (123.68, 116.779, 103.939)  # of ImageNet, RGB from 0 to 255
@@ -31,14 +32,28 @@ class SqueezeNet:
 
 
 def squeezenet_of(arrays: Mapping[str, np.ndarray], *, said: str) -> SqueezeNet:
-    """The net of arrays NAME/w [O, C, k, k] and NAME/b [O]; UserError, which begins with `said`, if one is missing."""
-    missing = [f"{name}/{part}" for name in NAMES for part in "wb" if f"{name}/{part}" not in arrays]
-    if missing or arrays["conv1/w"].shape != (96, 3, 7, 7):
-        raise UserError(f"{said}, which is no SqueezeNet v1.0 ({missing[0] if missing else 'conv1/w'} is not there).")
+    """The net of arrays NAME/w [O, C, k, k] and NAME/b [O]; UserError, which begins with `said`, if one is not so."""
+    for name, shape in _shapes().items():
+        if name not in arrays:
+            raise UserError(f"{said}, which is no SqueezeNet v1.0 ({name} is not there).")
+        if arrays[name].shape != shape:
+            raise UserError(f"{said}, which is no SqueezeNet v1.0 ({name} is {arrays[name].shape}, there {shape}).")
     return SqueezeNet(
         {name: jnp.asarray(arrays[f"{name}/w"].transpose(2, 3, 1, 0), jnp.float32) for name in NAMES},
         {name: jnp.asarray(arrays[f"{name}/b"], jnp.float32) for name in NAMES},
     )
+
+
+def _shapes() -> dict[str, tuple[int, ...]]:
+    """The shape of every array of the net."""
+    kernels, channels = {"conv1": (96, 3, 7, 7)}, 96
+    for fire, squeezed in zip(FIRES, SQUEEZED, strict=True):
+        half = 4 * squeezed
+        shapes = (squeezed, channels, 1, 1), (half, squeezed, 1, 1), (half, squeezed, 3, 3)
+        kernels |= {f"{fire}/{part}": shape for part, shape in zip(PARTS, shapes, strict=True)}
+        channels = 2 * half
+    biases = {f"{name}/b": shape[:1] for name, shape in kernels.items()}
+    return {f"{name}/w": shape for name, shape in kernels.items()} | biases
 
 
 def features(net: SqueezeNet, x: jax.Array) -> dict[str, jax.Array]:

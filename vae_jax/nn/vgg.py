@@ -57,6 +57,11 @@ def vgg_of(state: Mapping[str, np.ndarray], layers: Sequence[str], *, said: str)
     found = [kernel.shape for kernel, _ in weights]
     if len(found) < depth or found != expected[: len(found)]:
         raise UserError(f"{said}, which is no VGG-19 as far as {LAYERS[depth - 1]}: its convolutions are {found}.")
+    for kernel, bias in weights[:depth]:
+        if bias.shape != kernel.shape[:1]:
+            raise UserError(
+                f"{said}, which has a convolution of shape {kernel.shape} with a bias of shape {bias.shape}."
+            )
     return Vgg(
         kernels=tuple(jnp.asarray(kernel.transpose(2, 3, 1, 0), jnp.float32) for kernel, _ in weights[:depth]),
         biases=tuple(jnp.asarray(bias, jnp.float32) for _, bias in weights[:depth]),

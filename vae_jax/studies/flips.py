@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vae_jax.data.named import exclusive
 from vae_jax.studies.classifier import Judge
 
 
@@ -19,7 +20,7 @@ class Flips:
     seen: np.ndarray  # [B] bool: which of the given pictures they are
     asked: np.ndarray  # [N] bool: what they were told
     flipped: np.ndarray  # [N] bool: whether they are judged so
-    kept: np.ndarray  # [N] bool: whether their plain reconstructions are judged as the originals
+    kept: np.ndarray  # [N] bool: whether their plain reconstructions are judged as the originals: of the same class
     others: tuple[str, ...]  # [O]
     plain_drift: np.ndarray  # [N, O] from the original to the plain reconstruction
     drift: np.ndarray  # [N, O] from the original to what was told otherwise
@@ -41,18 +42,27 @@ def flips(
         if a is None:
             continue
         further = told[:, which] - made["cond"][:, which]
-        asked, own = further > 0, made["cond"][:, which] > 0.5
-        seen = (further != 0) & (judge.verdicts(before)[:, a] == own)
+        asked = further > 0
+        seen = (further != 0) & _judged_as_they_are(judge, before, made["cond"], names, which)
         changed = {names[k] for k in np.flatnonzero((told != made["cond"]).any(axis=0))}
         others = [i for i, other in enumerate(judge.names) if judge.reliable[i] and other not in changed]
         found[name] = Flips(
             seen=seen,
             asked=asked[seen],
             flipped=(judge.verdicts(after[which])[:, a] == asked)[seen],
-            kept=(judge.verdicts(plain)[:, a] == own)[seen],
+            kept=_judged_as_they_are(judge, plain, made["cond"], names, which)[seen],
             others=tuple(judge.names[i] for i in others),
             plain_drift=np.abs(plain - before)[seen][:, others],
             drift=np.abs(after[which] - before)[seen][:, others],
             told_drift=np.abs(after[which] - plain)[seen][:, others],
         )
     return found
+
+
+def _judged_as_they_are(
+    judge: Judge, probabilities: np.ndarray, cond: np.ndarray, names: Sequence[str], which: int
+) -> np.ndarray:
+    """Whether pictures are judged as number `which` of their conditions says, or as the class that they are: [B]."""
+    concerned = range(len(names)) if exclusive(names) else (which,)
+    places = {k: judge.names.index(names[k]) for k in concerned if names[k] in judge.names}
+    return (judge.verdicts(probabilities)[:, list(places.values())] == (cond[:, list(places)] > 0.5)).all(axis=1)
