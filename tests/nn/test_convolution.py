@@ -107,6 +107,26 @@ def test_bfloat16_agrees_with_float32_to_its_own_precision(kernel, stride):
             assert_same([y.astype(jnp.float32), *gradients], wanted, 0.03)
 
 
+@pytest.mark.parametrize(
+    ("kind", "examples", "size", "kernel", "stride"),
+    [
+        (Conv, 8, (12, 32), 3, 1),  # a gradient by a kernel 32 wide over 8 channels
+        (Conv, 4, (26, 16), 3, 1),  # 16 over 4
+        (ConvTranspose, 8, (14, 12), 3, 1),  # 12 over 8
+        (Conv, 4, (24, 4), 3, 2),  # a stride of which one column is left
+    ],
+)
+def test_bfloat16_is_right_where_onednn_is_not(kind, examples, size, kernel, stride):
+    place = place_of(size, kernel, stride, 1 if stride == 1 else 0)
+    layer, _, x = twins(kind, place, (4, 6))
+    _, fast, _ = twins(kind, place, (4, 6), jnp.bfloat16)
+    x = drawn(None, (examples, *x.shape[1:]))
+    options = compiler_options(fast, "cpu", onednn=True)
+    (computed,) = value_and_gradients((fast, x.astype(jnp.bfloat16)), options=options)
+    (wanted,) = value_and_gradients((layer, x))
+    assert_same([each.astype(jnp.float32) for each in computed], wanted, 0.03)
+
+
 @pytest.mark.parametrize("kind", [Conv, ConvTranspose])
 def test_a_batch_spread_over_eight_devices_gives_the_same(kind):
     layer, fast, x = twins(kind, place_of((10, 10), 4, 2, 1), (3, 9))

@@ -156,20 +156,35 @@ def _convolution(x: jax.Array, kernel: jax.Array, *, stride: int = 1, padding: P
 
 
 def _of_layout(x: jax.Array, kernel: jax.Array, *, stride: int = 1, dilation: int = 1, padding: Pads) -> jax.Array:
-    """XLA's own convolution; the taps of the kernel meet pixels that lie `dilation` apart."""
-    if min(min(pads) for pads in padding) < 0:  # with which XLA doesn't call oneDNN
-        x, padding = _padded(x, padding), ((0, 0), (0, 0))
-    convolution = functools.partial(
-        lax.conv_general_dilated,
-        window_strides=(stride, stride),
+    """XLA's own convolution; the taps of the kernel meet pixels that lie `dilation` apart.
+
+    Three kinds of it oneDNN computes wrongly in bfloat16 (seen with jax 0.12, the last two on processors with AMX): one
+    value an example; a stride along an axis of which one value is left; fewer than 16 channels that make a multiple of
+    32 above 32 with the kernel's width, as the gradients of small batches have. Here they are put in other ways.
+    """
+    _, columns, channels, values = kernel.shape
+    reaches = tuple((taps - 1) * dilation + 1 for taps in kernel.shape[:2])
+    sizes = tuple(
+        (size + sum(pads) - reach) // stride + 1
+        for size, pads, reach in zip(x.shape[1:3], padding, reaches, strict=True)
+    )
+    strides = tuple(stride if size > 1 else 1 for size in sizes)
+    if strides != (stride, stride) or min(min(pads) for pads in padding) < 0:  # with which XLA doesn't call oneDNN
+        ends = tuple((size - 1) * stride + reach for size, reach in zip(sizes, reaches, strict=True))
+        x, padding = _window(x, tuple(-before for before, _ in padding), ends), ((0, 0), (0, 0))
+    if x.dtype == jnp.bfloat16 and channels < 16 and columns * channels > 32 and columns * channels % 32 == 0:
+        x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, 16 - channels)))
+        kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, 16 - channels), (0, 0)))
+    if (*sizes, values) == (1, 1, 1):
+        kernel = jnp.pad(kernel, ((0, 0), (0, 0), (0, 0), (0, 1)))
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=strides,
         padding=padding,
         rhs_dilation=(dilation, dilation),
         dimension_numbers=LAYOUT,
-    )
-    if jax.eval_shape(convolution, x, kernel).shape[1:] == (1, 1, 1):
-        # One value an example oneDNN computes wrongly (seen with jax 0.12), so a second one beside it.
-        return convolution(x, jnp.pad(kernel, ((0, 0), (0, 0), (0, 0), (0, 1))))[..., :1]
-    return convolution(x, kernel)
+    )[..., :values]
 
 
 def _met_by_taps(x: jax.Array, taps: tuple[int, int], *, stride: int, padding: Pads) -> Iterator[jax.Array]:
