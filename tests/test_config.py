@@ -87,6 +87,16 @@ def test_an_override_reaches_options_of_any_type_that_the_file_left_to_their_def
     assert config.model.encoder.activation == "relu"
 
 
+def test_another_family_leaves_behind_what_the_file_set_for_the_first():
+    config = default_config()
+    config.model.encoder = dict(family="conv", channels=(4, 8), norm="batch")
+    config.model.decoder = dict(family="conv", mirror=True)
+    override(config, [f"--config.model.{net}.family=mlp" for net in ("encoder", "decoder")])
+    resolve(config)
+    assert (config.model.encoder.widths, config.model.encoder.norm) == ((512,), "batch")
+    assert config.model.decoder.widths == (512,)
+
+
 def test_lists_serve_as_tuples():
     config = default_config()
     config.model.encoder = dict(family="mlp", widths=[32, 16])

@@ -254,6 +254,11 @@ def test_a_replica_is_an_ordinary_run(workdir, monkeypatch, capsys, tmp_path):
     assert [line["step"] for line in read_metrics(alone) if line["split"] == "train"] == [4, 8, 12]
 
 
+def test_a_group_is_no_run_to_load(workdir):
+    with pytest.raises(UserError, match=f"name one of them, as '{workdir / NAMES[0]}'"):
+        vae_jax.load(workdir)
+
+
 def test_the_group_evaluates_all_of_its_replicas(workdir, monkeypatch, capsys):
     run_main(monkeypatch, "--mode=eval", f"--workdir={workdir}")
     said = capsys.readouterr().out

@@ -62,11 +62,16 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> None:
         if group in NETS:
             with get_field(config, group).ignore_type():
                 get_field(config, group)[field] = _net_option(config, group, field, value)
+            if field == "family":
+                _drop_options(config, group)
             continue
         _check_field(config, name)
         node = get_field(config, group) if group else config
         try:
-            node[field] = value if isinstance(node[field], str) else _parse(value)
+            parsed = value if isinstance(node[field], str) else _parse(value)
+            if isinstance(parsed, bool) != isinstance(node[field], bool):  # which would do as 0 or 1
+                raise TypeError
+            node[field] = parsed
         except (ValueError, SyntaxError, TypeError) as error:
             raise UserError(f"{name} is {value!r}; it must be {_type_name(node[field])}.") from error
 
@@ -133,6 +138,14 @@ def _net_option(config: ConfigDict, net: str, name: str, value: str):
         return _parse(value)
     except (ValueError, SyntaxError):
         return value
+
+
+def _drop_options(config: ConfigDict, net: str) -> None:
+    """Takes out what the config set for a net of another family than it now has."""
+    node = get_field(config, net)
+    known = ("family", "mirror", *family_options(net.split(".")[-1], node.family))
+    for name in [name for name in node if name not in known]:
+        del node[name]
 
 
 def _check_fields(config: Mapping, defaults: Mapping, prefix: str = "") -> None:

@@ -16,6 +16,7 @@ from vae_jax.errors import UserError
 from vae_jax.evaluation.held_out import evaluation_variables
 from vae_jax.evaluation.sampling import draw, told
 from vae_jax.mesh import make_mesh
+from vae_jax.replicas import replica_values
 from vae_jax.run import Record, make_steps, read_record
 from vae_jax.state import Variables
 from vae_jax.train_steps import TrainSteps
@@ -142,6 +143,9 @@ def load_model(workdir: str | os.PathLike, *, checkpoint: str | int = "newest") 
     record = read_record(Path(workdir))
     if record is None:
         raise UserError(f"{str(workdir)!r} holds no run (no config.json).")
+    if replicas := replica_values(record.config):
+        first = Path(workdir) / next(iter(replicas))
+        raise UserError(f"{str(workdir)!r} holds a run for each of its replicas; name one of them, as {str(first)!r}.")
     use_compilation_cache()
     resolve(record.config)
     steps = make_steps(record.config, record.shape, make_mesh(1))

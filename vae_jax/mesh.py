@@ -4,6 +4,7 @@ Of several processes, each holds the rows of a batch that its own devices take, 
 """
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -58,6 +59,24 @@ def state_shardings(mesh: Mesh, state: Any) -> Any:
 def batch_sharding(mesh: Mesh, leading: int = 0) -> NamedSharding:
     """The sharding of arrays whose batch axis stands after `leading` others (1 for [K, B, ...])."""
     return NamedSharding(mesh, P(*([None] * leading), (DATA, FSDP)))
+
+
+def device_memory(mesh: Mesh) -> int:
+    """The bytes of memory of the smallest device of this process; those of the CPU share the host's evenly."""
+    if mesh.devices.flat[0].platform == "cpu":
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // mesh.size
+    return min(device.memory_stats()["bytes_limit"] for device in mesh.local_devices)
+
+
+def check_state_fits(state: Any, shardings: Any, mesh: Mesh) -> None:
+    """Raises UserError where a device can't hold its share of a training state, abstract arrays."""
+    share = jax.tree.map(lambda leaf, to: leaf.dtype.itemsize * math.prod(to.shard_shape(leaf.shape)), state, shardings)
+    size, memory = sum(jax.tree.leaves(share)), device_memory(mesh)
+    if size > memory:
+        raise UserError(
+            f"The parameters and the optimiser's state take {size / 1e9:,.0f} GB a device, which has "
+            f"{memory / 1e9:,.0f}; make model.latent or the nets smaller, or split them (mesh.fsdp)."
+        )
 
 
 def check_batch_size(batch_size: int, mesh: Mesh, *, field: str) -> None:

@@ -2,11 +2,13 @@
 
 import math
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from vae_jax.errors import UserError
 from vae_jax.nn.layers import check_choice
 
+LARGEST = float(np.finfo(np.float32).max)
 # The fields of a config below "study", with their defaults; lists are numbers or names with commas between.
 STUDY = {
     "seed": 0,
@@ -81,12 +83,12 @@ def stage_names(text: str) -> tuple[str, ...]:
 
 
 def numbers(field: str, text: str, *, least: float = -math.inf) -> tuple[float, ...]:
-    """The numbers of a text such as "0.2,0.5,1"; UserError unless all are finite and `least` or more."""
+    """The numbers of a text such as "0.2,0.5,1"; UserError unless all are finite as float32 and `least` or more."""
     try:
         values = tuple(float(part) for part in text.split(","))
     except ValueError:
         values = (math.nan,)
-    if not all(math.isfinite(value) and value >= least for value in values):
+    if not all(abs(value) <= LARGEST and value >= least for value in values):
         allowed = "numbers" if least == -math.inf else f"numbers of {least:g} or more"
         raise UserError(f"{field} is {text!r}; it must be {allowed}, as 0.2 or 0.2,0.5,1.")
     return values

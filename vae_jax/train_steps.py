@@ -16,7 +16,7 @@ from vae_jax import rng
 from vae_jax.axis import choose_axis, over_replicas
 from vae_jax.compilation import Unkept
 from vae_jax.data.transforms import Prepared, for_training
-from vae_jax.mesh import replicated, state_shardings
+from vae_jax.mesh import check_state_fits, replicated, state_shardings
 from vae_jax.nn.convolution_layers import calls_onednn, choose_lowering, compiler_options, set_lowering
 from vae_jax.nn.vgg import Vgg
 from vae_jax.objectives import objective
@@ -57,7 +57,9 @@ class TrainSteps:
             "onednn": config.dtype == "bfloat16",  # float32 trains as fast without it, and its program is then kept
             "donate_argnums": 0,
         }
-        self._shardings = state_shardings(mesh, jax.eval_shape(self._init, 0))
+        state = jax.eval_shape(self._init, 0)
+        self._shardings = state_shardings(mesh, state)
+        check_state_fits(state, self._shardings, mesh)
         after = (self._shardings, replicated(mesh))  # a state and its report
         self.train = self._jit(self._train, **in_training, out_shardings=after)
         self.train_together = self._jit(self._train_together, **in_training, out_shardings=(after,) * _replicas(config))

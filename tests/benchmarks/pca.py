@@ -77,7 +77,7 @@ def main() -> None:
     of = parser.add_mutually_exclusive_group(required=True)
     of.add_argument("--config")
     of.add_argument("--run", type=Path, help="a run folder, whose net reconstructs the test split too")
-    parser.add_argument("--components", type=_counts, default=COMPONENTS, help="numbers of them, set off by commas")
+    parser.add_argument("--components", type=_counts, help=f"numbers of them, set off by commas; default: {COMPONENTS}")
     parser.add_argument("--variance", type=_variance, default=0.0, help="of the likelihood times β, for the linear VAE")
     parser.add_argument("--within", type=_size, metavar="HxW", help="rows and columns, from the top left")
     arguments, overrides = parse(parser)
@@ -90,14 +90,15 @@ def main() -> None:
         _check_within(arguments.within, test.shape[1:])
         own = {}
         if arguments.run:
-            left = test - load(arguments.run).reconstruct(test)
+            left = test - load(arguments.run).reconstruct(test, splits["test"].columns.get("cond"))
             own["mse_of_the_run"] = float(np.square(flat(left, arguments.within)).mean())
     except UserError as error:
         sys.exit(str(error))
     errors = principal_errors(flat(train, arguments.within), flat(test, arguments.within), variance=arguments.variance)
-    table = {
-        f"mse_of_{count}_components": float(errors[count]) for count in arguments.components if count < len(errors)
-    }
+    counts = arguments.components or [count for count in _counts(COMPONENTS) if count < len(errors)]
+    if max(counts) >= len(errors):
+        sys.exit(f"--components has {max(counts)}; these pictures have {len(errors) - 1} components.")
+    table = {f"mse_of_{count}_components": float(errors[count]) for count in counts}
     sizes = {f"{name}_examples": len(splits[name]) for name in ("train", "test")}
     show(
         {"shape": splits["train"].features.shape, **sizes, "mse_of_the_mean": float(errors[0]), **table, **own},

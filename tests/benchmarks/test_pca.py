@@ -70,6 +70,7 @@ def test_what_a_run_leaves_is_what_its_evaluation_says(run, tmp_path, monkeypatc
 @pytest.mark.parametrize(
     "argument, said",
     [
+        ("--components=65", "--components has 65; these pictures have 64"),
         ("--within=8x9", "--within is 8x9"),
         ("--within=0x4", "--within is 0x4"),
         ("--run=nowhere", "--run is 'nowhere'"),

@@ -131,13 +131,13 @@ def test_closing_the_iterator_ends_its_processes_and_threads(source):
 def test_auto_holds_what_fits_on_the_device_and_says_why(source, monkeypatch):
     mesh = make_mesh(1)
     size = SIZE * 32 * 24 * 3
-    monkeypatch.setattr(pipeline, "_device_memory", lambda mesh: 4 * size)
+    monkeypatch.setattr(pipeline, "device_memory", lambda mesh: 4 * size)
     chosen = choose_delivery(source, "auto", mesh)
     assert (chosen.name, chosen.reason) == ("device", "0.1 MB of data, within 25% of a device's 0 MB")
-    monkeypatch.setattr(pipeline, "_device_memory", lambda mesh: 4 * size - 4)
+    monkeypatch.setattr(pipeline, "device_memory", lambda mesh: 4 * size - 4)
     assert choose_delivery(source, "auto", mesh).name == "host"
     assert choose_delivery(source, "device", mesh).name == "device"
-    monkeypatch.setattr(pipeline, "_device_memory", lambda mesh: size - 1)
+    monkeypatch.setattr(pipeline, "device_memory", lambda mesh: size - 1)
     with pytest.raises(UserError, match="data.delivery is 'device', but the 0 MB"):
         choose_delivery(source, "device", mesh)
 

@@ -1,5 +1,7 @@
 """β of other code's weights, held against the gradients of both losses and against published arithmetic."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -86,8 +88,16 @@ def test_beta_times_variance_does_not_depend_on_the_variance_it_is_stated_under(
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"), [({"error": "mse"}, "error is 'mse'"), ({"variance": 0}, "variance is 0; it must be more")]
+    ("wrong", "said"),
+    [
+        ({"error": "mse"}, "error is 'mse'"),
+        ({"variance": 0}, "variance is 0; it must be a finite number, more than 0"),
+        ({"kl": math.nan}, "kl is nan; it must be a finite number, 0 or more"),
+        ({"kl": -1}, "kl is -1"),
+        ({"latent": "8"}, "latent is '8'"),
+        ({"shape": (8, 0, 1)}, "shape is"),
+    ],
 )
 def test_a_mistake_is_one_sentence(wrong, said):
     with pytest.raises(UserError, match=said):
-        equivalent_beta((8, 8, 1), kl=1, **wrong)
+        equivalent_beta(**{"shape": (8, 8, 1), "kl": 1, **wrong})

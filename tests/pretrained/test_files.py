@@ -170,6 +170,8 @@ def test_without_torch_the_error_says_what_to_install(tmp_path, monkeypatch):
     (tmp_path / "w.pt").touch()
     with pytest.raises(UserError, match="pip install torch"):
         read_weights(tmp_path / "w.pt")
+    with pytest.raises(UserError, match="No such file"):
+        read_weights(tmp_path / "absent.pt")
 
 
 class TestWithTorch:

@@ -41,7 +41,7 @@ FIGURES = {
     "reconstruction": {"mean": 9.4211, "stderr": 0.2811, "label": "Reconstruction, −log p(x|z)", "unit": "nats"},
     "kl": {"mean": 10.716, "stderr": 0.0921, "label": "KL from the prior", "unit": "nats"},
     "nll": {"mean": 18.52, "stderr": 0.2977, "label": "−log p(x), 500 importance samples", "unit": "nats"},
-    "mse": {"mean": 0.0123412, "stderr": 0.00031234, "label": "Mean squared error per pixel", "unit": ""},
+    "mse": {"mean": 0.0123412, "stderr": 0.00031234, "label": "Mean squared error", "unit": ""},
     "psnr": {"mean": 19.42, "stderr": 0.112, "label": "PSNR", "unit": "dB"},
     "ssim": {"mean": 0.9214, "stderr": 0.0021, "label": "SSIM", "unit": ""},
 }

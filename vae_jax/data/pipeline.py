@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,7 +17,7 @@ from vae_jax.data.content import read_all, read_examples
 from vae_jax.data.order import Order, Orders
 from vae_jax.data.source import Source
 from vae_jax.errors import UserError
-from vae_jax.mesh import batch_sharding, check_batch_size, local_rows, replicated, to_device
+from vae_jax.mesh import batch_sharding, check_batch_size, device_memory, local_rows, replicated, to_device
 
 DELIVERIES = ("auto", "device", "host")
 DEVICE_SHARE = 0.25  # of a device's memory: what a data set may take of it under delivery "auto"
@@ -44,7 +43,7 @@ def choose_delivery(source: Source, delivery: str, mesh: Mesh) -> Delivery:
     if delivery not in DELIVERIES:
         raise UserError(f"data.delivery is {delivery!r}; it must be one of {', '.join(DELIVERIES)}.")
     size = len(source) * math.prod(source.features.shape) * np.dtype(source.features.dtype).itemsize
-    memory = _device_memory(mesh)
+    memory = device_memory(mesh)
     if delivery == "device" and not cluster.all_say(size <= memory):
         raise UserError(
             f"data.delivery is 'device', but the {size / 1e6:,.0f} MB of data don't fit in the {memory / 1e6:,.0f} MB "
@@ -142,10 +141,3 @@ def _fed(calls, mesh, workers):
 def _call_sharding(calls, mesh):
     """[K, B, ...] or [K, R, B, ...], split along B."""
     return batch_sharding(mesh, leading=calls.plan(0)["mask"].ndim - 1)
-
-
-def _device_memory(mesh):
-    """The bytes of memory of the smallest device."""
-    if mesh.devices.flat[0].platform == "cpu":
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // mesh.size
-    return min(device.memory_stats()["bytes_limit"] for device in mesh.local_devices)

@@ -219,7 +219,7 @@ def _figure(name: str, values: np.ndarray, people: np.ndarray | None) -> dict:
         "reconstruction": ("Reconstruction", "nats"),
         "kl": ("KL(q ‖ p)", "nats"),
         "perceptual": ("Perceptual distance", "squared features"),
-        "mse": ("Mean squared error per pixel", ""),
+        "mse": ("Mean squared error", ""),
         "psnr": ("PSNR", "dB"),
         "ssim": ("SSIM", ""),
         "feature_distance": ("Feature distance, by SqueezeNet", ""),

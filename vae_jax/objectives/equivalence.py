@@ -1,6 +1,7 @@
 """What a loss of other code, weights on a reconstruction error and a KL, comes to as β in nats under a likelihood."""
 
 import math
+import numbers
 
 from vae_jax.errors import UserError
 from vae_jax.nn.layers import check_choice
@@ -37,9 +38,13 @@ def equivalent_beta(
         ("kl_reduction", kl_reduction, REDUCTIONS),
     ):
         check_choice(name, value, allowed)
-    for name, value in (("error_weight", error_weight), ("variance", variance), ("latent", latent)):
-        if not 0 < value < math.inf:
-            raise UserError(f"{name} is {value}; it must be more than 0.")
+    positive = {"error_weight": error_weight, "variance": variance, "latent": latent}
+    for name, value in {"kl": kl, **positive}.items():
+        if not isinstance(value, numbers.Real) or not 0 <= value < math.inf or (name in positive and value == 0):
+            least = "more than 0" if name in positive else "0 or more"
+            raise UserError(f"{name} is {value!r}; it must be a finite number, {least}.")
+    if not shape or not all(isinstance(size, int) and size > 0 for size in shape):
+        raise UserError(f"shape is {shape!r}; it must be a tuple of positive integers, as (64, 64, 3).")
     nats_of_one = {"squared": 1 / (2 * variance), "absolute": math.sqrt(2 / variance), "cross_entropy": 1.0}[error]
     error_weight /= math.prod(shape) if error_reduction == "mean" else 1
     kl /= latent if kl_reduction == "mean" else 1

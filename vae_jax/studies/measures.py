@@ -5,7 +5,7 @@ import numpy as np
 
 from vae_jax.evaluation.images import image_metrics
 
-LABELS = {"mse": ("Mean squared error per pixel", ""), "psnr": ("PSNR", "dB"), "ssim": ("SSIM", "")}
+LABELS = {"mse": ("Mean squared error", ""), "psnr": ("PSNR", "dB"), "ssim": ("SSIM", "")}
 
 
 def similarity(images: np.ndarray, outputs: np.ndarray) -> dict[str, np.ndarray]:

@@ -20,7 +20,7 @@ from vae_jax.study_options import stage_names
 
 MEASURED = 256  # held-out examples
 SHOWN = 8
-METRICS = {"mse": ("Mean squared error per pixel", ""), "psnr": ("PSNR", "dB"), "ssim": ("SSIM", "")}
+METRICS = {"mse": ("Mean squared error", ""), "psnr": ("PSNR", "dB"), "ssim": ("SSIM", "")}
 
 
 def postprocess(
