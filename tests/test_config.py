@@ -97,6 +97,14 @@ def test_another_family_leaves_behind_what_the_file_set_for_the_first():
     assert config.model.decoder.widths == (512,)
 
 
+def test_another_family_does_not_hide_a_mistyped_option():
+    config = default_config()
+    config.model.encoder = dict(family="mlp", chanels=(4, 8))
+    override(config, ["--config.model.encoder.family=conv"])
+    with pytest.raises(UserError, match=r"did you mean model.encoder.channels\?"):
+        resolve(config)
+
+
 def test_lists_serve_as_tuples():
     config = default_config()
     config.model.encoder = dict(family="mlp", widths=[32, 16])

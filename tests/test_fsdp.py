@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
+from vae_jax import mesh as mesh_module
 from vae_jax.checkpoint import Checkpoints
 from vae_jax.config import default_config
 from vae_jax.data.pipeline import train_batches
 from vae_jax.errors import UserError
-from vae_jax.mesh import FSDP, _arranged, make_mesh, state_shardings
+from vae_jax.mesh import FSDP, _arranged, check_state_fits, make_mesh, state_shardings
 from vae_jax.run import open_run
 
 WIDTH = 1024  # [1024, 64] is the least that is split
@@ -74,6 +75,17 @@ def test_the_longest_axis_that_divides_is_split():
         "small": P(),
         "dense": P(None, FSDP),
     }
+
+
+def test_a_state_must_fit_a_device_or_be_split(monkeypatch):
+    state = {"kernel": jax.ShapeDtypeStruct((512, 512), np.float32)}  # 1 MiB
+    monkeypatch.setattr(mesh_module, "device_memory", lambda mesh: 2**19)
+    whole, split = make_mesh(8), make_mesh(8, fsdp=4)
+    with pytest.raises(UserError, match="make the model smaller"):
+        check_state_fits(state, state_shardings(whole, state), whole)
+    check_state_fits(state, state_shardings(split, state), split, copies=2)
+    with pytest.raises(UserError, match="mesh.fsdp"):
+        check_state_fits(state, state_shardings(split, state), split, copies=3)
 
 
 def test_what_was_saved_split_comes_back_whole_and_the_other_way(whole, split, tmp_path):

@@ -60,16 +60,17 @@ def override(config: ConfigDict, arguments: Sequence[str]) -> None:
             raise UserError(f"{argument}: write it as --config.{name}=VALUE.")
         group, _, field = name.rpartition(".")
         if group in NETS:
+            former = get_field(config, group).get("family", "")
             with get_field(config, group).ignore_type():
                 get_field(config, group)[field] = _net_option(config, group, field, value)
-            if field == "family":
-                _drop_options(config, group)
+            if field == "family" and former:
+                _drop_options(config, group, of=former)
             continue
         _check_field(config, name)
         node = get_field(config, group) if group else config
         try:
             parsed = value if isinstance(node[field], str) else _parse(value)
-            if isinstance(parsed, bool) != isinstance(node[field], bool):  # which would do as 0 or 1
+            if isinstance(parsed, bool) and not isinstance(node[field], bool):  # Python takes True for 1
                 raise TypeError
             node[field] = parsed
         except (ValueError, SyntaxError, TypeError) as error:
@@ -140,12 +141,12 @@ def _net_option(config: ConfigDict, net: str, name: str, value: str):
         return value
 
 
-def _drop_options(config: ConfigDict, net: str) -> None:
-    """Takes out what the config set for a net of another family than it now has."""
-    node = get_field(config, net)
-    known = ("family", "mirror", *family_options(net.split(".")[-1], node.family))
-    for name in [name for name in node if name not in known]:
-        del node[name]
+def _drop_options(config: ConfigDict, net: str, *, of: str) -> None:
+    """Takes out the options of the family `of` that the net's present family does not have."""
+    kind, node = net.split(".")[-1], get_field(config, net)
+    for name in family_options(kind, of).keys() - family_options(kind, node.family).keys():
+        if name in node:
+            del node[name]
 
 
 def _check_fields(config: Mapping, defaults: Mapping, prefix: str = "") -> None:

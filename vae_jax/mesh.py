@@ -61,21 +61,24 @@ def batch_sharding(mesh: Mesh, leading: int = 0) -> NamedSharding:
     return NamedSharding(mesh, P(*([None] * leading), (DATA, FSDP)))
 
 
-def device_memory(mesh: Mesh) -> int:
-    """The bytes of memory of the smallest device of this process; those of the CPU share the host's evenly."""
+def device_memory(mesh: Mesh) -> float:
+    """The memory, in bytes, of the smallest of this process's devices; infinite where they don't say.
+
+    CPU devices of a process share their host's evenly.
+    """
     if mesh.devices.flat[0].platform == "cpu":
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // mesh.size
-    return min(device.memory_stats()["bytes_limit"] for device in mesh.local_devices)
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // len(mesh.local_devices)
+    return min((device.memory_stats() or {}).get("bytes_limit", math.inf) for device in mesh.local_devices)
 
 
-def check_state_fits(state: Any, shardings: Any, mesh: Mesh) -> None:
-    """Raises UserError where a device can't hold its share of a training state, abstract arrays."""
+def check_state_fits(state: Any, shardings: Any, mesh: Mesh, *, copies: int = 1) -> None:
+    """Raises UserError where a device can't hold its share of so many training states, given as abstract arrays."""
     share = jax.tree.map(lambda leaf, to: leaf.dtype.itemsize * math.prod(to.shard_shape(leaf.shape)), state, shardings)
-    size, memory = sum(jax.tree.leaves(share)), device_memory(mesh)
-    if size > memory:
+    size = copies * sum(jax.tree.leaves(share))
+    if not cluster.all_say(size <= device_memory(mesh)):
         raise UserError(
-            f"The parameters and the optimiser's state take {size / 1e9:,.0f} GB a device, which has "
-            f"{memory / 1e9:,.0f}; make model.latent or the nets smaller, or split them (mesh.fsdp)."
+            f"The parameters and the optimiser's state take {size / 1e9:,.1f} GB a device, which is more than one has; "
+            "make the model smaller (model.latent, the nets), or split it over devices (mesh.fsdp)."
         )
 
 

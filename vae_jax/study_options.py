@@ -8,7 +8,8 @@ from ml_collections import ConfigDict
 from vae_jax.errors import UserError
 from vae_jax.nn.layers import check_choice
 
-LARGEST = float(np.finfo(np.float32).max)
+LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+
 # The fields of a config below "study", with their defaults; lists are numbers or names with commas between.
 STUDY = {
     "seed": 0,
@@ -70,7 +71,7 @@ def check_study(study: ConfigDict) -> None:
     stage_names(study.postprocess.stages)
     for name, least in LEAST.items():
         value = study.postprocess[name]
-        if not least <= value < math.inf:
+        if not least <= value <= LARGEST_FLOAT32:
             raise UserError(f"study.postprocess.{name} is {value}; it must be {least} or more.")
 
 
@@ -88,7 +89,7 @@ def numbers(field: str, text: str, *, least: float = -math.inf) -> tuple[float, 
         values = tuple(float(part) for part in text.split(","))
     except ValueError:
         values = (math.nan,)
-    if not all(abs(value) <= LARGEST and value >= least for value in values):
-        allowed = "numbers" if least == -math.inf else f"numbers of {least:g} or more"
+    if not all(abs(value) <= LARGEST_FLOAT32 and value >= least for value in values):
+        allowed = f"numbers up to {LARGEST_FLOAT32:.1e}" + ("" if least == -math.inf else f", {least:g} or more")
         raise UserError(f"{field} is {text!r}; it must be {allowed}, as 0.2 or 0.2,0.5,1.")
     return values

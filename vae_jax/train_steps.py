@@ -54,12 +54,15 @@ class TrainSteps:
         self._axis = choose_axis(config.train.replica_axis, mesh.devices.flat[0].platform)
         in_training = {
             "precision": config.matmul_precision,
-            "onednn": config.dtype == "bfloat16",  # float32 trains as fast without it, and its program is then kept
+            # float32 trains as fast without it, and its program is then kept. What it computes wrongly is told by the
+            # shapes of one device's convolutions (`nn/convolution.py`), so not where devices share a batch, or replicas
+            # are channels of one.
+            "onednn": config.dtype == "bfloat16" and mesh.size == 1 and self._axis == "map",
             "donate_argnums": 0,
         }
         state = jax.eval_shape(self._init, 0)
         self._shardings = state_shardings(mesh, state)
-        check_state_fits(state, self._shardings, mesh)
+        check_state_fits(state, self._shardings, mesh, copies=_replicas(config))
         after = (self._shardings, replicated(mesh))  # a state and its report
         self.train = self._jit(self._train, **in_training, out_shardings=after)
         self.train_together = self._jit(self._train_together, **in_training, out_shardings=(after,) * _replicas(config))

@@ -29,7 +29,7 @@ from vae_jax.evaluation.evaluate import held_out
 from vae_jax.run import Record, open_data, read_record
 from vae_jax.validation import get_field
 
-COMPONENTS = "10,20,32,50,64,100,128,200,256,512,1024"
+COMPONENTS = (10, 20, 32, 50, 64, 100, 128, 200, 256, 512, 1024)
 
 
 def examples(source: Source) -> np.ndarray:
@@ -77,7 +77,9 @@ def main() -> None:
     of = parser.add_mutually_exclusive_group(required=True)
     of.add_argument("--config")
     of.add_argument("--run", type=Path, help="a run folder, whose net reconstructs the test split too")
-    parser.add_argument("--components", type=_counts, help=f"numbers of them, set off by commas; default: {COMPONENTS}")
+    parser.add_argument(
+        "--components", type=_counts, help=f"numbers of them, as 20,128; default: those there are of {COMPONENTS}"
+    )
     parser.add_argument("--variance", type=_variance, default=0.0, help="of the likelihood times β, for the linear VAE")
     parser.add_argument("--within", type=_size, metavar="HxW", help="rows and columns, from the top left")
     arguments, overrides = parse(parser)
@@ -95,9 +97,10 @@ def main() -> None:
     except UserError as error:
         sys.exit(str(error))
     errors = principal_errors(flat(train, arguments.within), flat(test, arguments.within), variance=arguments.variance)
-    counts = arguments.components or [count for count in _counts(COMPONENTS) if count < len(errors)]
-    if max(counts) >= len(errors):
-        sys.exit(f"--components has {max(counts)}; these pictures have {len(errors) - 1} components.")
+    most = len(errors) - 1
+    if arguments.components and max(arguments.components) > most:
+        sys.exit(f"--components has {max(arguments.components)}; these pictures have {most} components.")
+    counts = arguments.components or [count for count in COMPONENTS if count <= most]
     table = {f"mse_of_{count}_components": float(errors[count]) for count in counts}
     sizes = {f"{name}_examples": len(splits[name]) for name in ("train", "test")}
     show(

@@ -67,6 +67,13 @@ def test_what_a_run_leaves_is_what_its_evaluation_says(run, tmp_path, monkeypatc
     assert json.loads((tmp_path / "line.json").read_text())["mse_of_the_run"] == pytest.approx(mse, rel=1e-5)
 
 
+def test_without_components_the_table_has_those_that_there_are(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["pca.py", f"--run={run[0]}", "--within=3x4", f"--json={tmp_path / 'line.json'}"])
+    pca.main()
+    names = json.loads((tmp_path / "line.json").read_text())
+    assert [name for name in names if "components" in name] == ["mse_of_10_components"]
+
+
 @pytest.mark.parametrize(
     "argument, said",
     [

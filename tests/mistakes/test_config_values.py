@@ -42,7 +42,7 @@ def test_compilations_are_noticed(compilations):
         ("model.target=('labels',)", ["model.target", "'labels'", "did you mean 'label'?"]),
         ("model.latent=0", ["model.latent", "0", "1 or more"]),
         ("model.latent=-2", ["model.latent", "-2"]),
-        ("model.latent=1000000000000", ["GB", "make model.latent or the nets smaller"]),
+        ("model.latent=1000000000000", ["GB", "make the model smaller (model.latent"]),
         ("model.variance=0", ["model.variance", "0"]),
         ("model.variance=1e999", ["model.variance", "inf"]),
         ("optimizer.learning_rate=0", ["optimizer.learning_rate", "more than 0"]),

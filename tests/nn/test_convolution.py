@@ -23,6 +23,7 @@ from vae_jax.nn.convolution_layers import (
 from vae_jax.nn.layers import stride_path
 
 HAS_ONEDNN = jax.__version_info__ >= (0, 11)
+HAS_AMX = HAS_ONEDNN and "amx_bf16" in Path("/proc/cpuinfo").read_text()
 GEOMETRIES = list(itertools.product((1, 2, 3, 4, 5), (1, 2, 3)))  # kernel, stride
 CASES = (  # image size, padding, channels: small maps and large, one channel, few and more
     ((8, 5), "same", (3, 9)),
@@ -113,9 +114,10 @@ def test_bfloat16_agrees_with_float32_to_its_own_precision(kernel, stride):
         (Conv, 8, (12, 32), 3, 1),  # a gradient by a kernel 32 wide over 8 channels
         (Conv, 4, (26, 16), 3, 1),  # 16 over 4
         (ConvTranspose, 8, (14, 12), 3, 1),  # 12 over 8
-        (Conv, 4, (24, 4), 3, 2),  # a stride of which one column is left
+        (Conv, 4, (24, 4), 3, 2),  # the stride along an axis that leaves one column
     ],
 )
+@pytest.mark.skipif(not HAS_AMX, reason="oneDNN computes these wrongly on processors with AMX")
 def test_bfloat16_is_right_where_onednn_is_not(kind, examples, size, kernel, stride):
     place = place_of(size, kernel, stride, 1 if stride == 1 else 0)
     layer, _, x = twins(kind, place, (4, 6))

@@ -96,6 +96,7 @@ def test_beta_times_variance_does_not_depend_on_the_variance_it_is_stated_under(
         ({"kl": -1}, "kl is -1"),
         ({"latent": "8"}, "latent is '8'"),
         ({"shape": (8, 0, 1)}, "shape is"),
+        ({"shape": 784}, "shape is 784; it must be a tuple"),
     ],
 )
 def test_a_mistake_is_one_sentence(wrong, said):

@@ -71,7 +71,7 @@ def mistake(workdir, files, monkeypatch, capsys):
         ("variation", ["--config.study.strength=-1"], ["study.strength", "'-1'", "0 or more"]),
         ("variation", ["--config.study.strength=much"], ["study.strength", "'much'"]),
         ("condition", ["--config.study.emphasis=-1"], ["study.emphasis", "'-1'", "0 or more"]),
-        ("condition", ["--config.study.emphasis=1e39"], ["study.emphasis", "'1e39'"]),
+        ("condition", ["--config.study.emphasis=1e39"], ["study.emphasis", "'1e39'", "up to 3.4e+38"]),
         ("variation", ["--config.study.count=0"], ["study.count", "0", "1 or more"]),
         ("variation", ["--config.study.count=1000000"], ["study.count is 1000000", "24,000,000 pictures", "4 GB"]),
         ("interpolate", ["--config.study.count=9000"], ["study.count is 9000", "81,000,000 pictures"]),

@@ -158,9 +158,11 @@ def _convolution(x: jax.Array, kernel: jax.Array, *, stride: int = 1, padding: P
 def _of_layout(x: jax.Array, kernel: jax.Array, *, stride: int = 1, dilation: int = 1, padding: Pads) -> jax.Array:
     """XLA's own convolution; the taps of the kernel meet pixels that lie `dilation` apart.
 
-    Three kinds of it oneDNN computes wrongly in bfloat16 (seen with jax 0.12, the last two on processors with AMX): one
-    value an example; a stride along an axis of which one value is left; fewer than 16 channels that make a multiple of
-    32 above 32 with the kernel's width, as the gradients of small batches have. Here they are put in other ways.
+    oneDNN computes three kinds of it wrongly in bfloat16 (seen with jax 0.12; the last two on processors with AMX):
+    - an output of one value an example: a second value is computed beside it;
+    - a stride along an axis of which one value is left: x is cut to what is met, and the stride is 1;
+    - fewer than 16 channels, if channels · the kernel's width is 64, 96, ...: zeros make them 16. Kernel gradients of
+      small batches are of this kind, whose channels are the examples.
     """
     _, columns, channels, values = kernel.shape
     reaches = tuple((taps - 1) * dilation + 1 for taps in kernel.shape[:2])
@@ -169,7 +171,8 @@ def _of_layout(x: jax.Array, kernel: jax.Array, *, stride: int = 1, dilation: in
         for size, pads, reach in zip(x.shape[1:3], padding, reaches, strict=True)
     )
     strides = tuple(stride if size > 1 else 1 for size in sizes)
-    if strides != (stride, stride) or min(min(pads) for pads in padding) < 0:  # with which XLA doesn't call oneDNN
+    # Negative padding too is cut beforehand: XLA doesn't call oneDNN with it.
+    if strides != (stride, stride) or min(min(pads) for pads in padding) < 0:
         ends = tuple((size - 1) * stride + reach for size, reach in zip(sizes, reaches, strict=True))
         x, padding = _window(x, tuple(-before for before, _ in padding), ends), ((0, 0), (0, 0))
     if x.dtype == jnp.bfloat16 and channels < 16 and columns * channels > 32 and columns * channels % 32 == 0:

@@ -38,12 +38,12 @@ def equivalent_beta(
         ("kl_reduction", kl_reduction, REDUCTIONS),
     ):
         check_choice(name, value, allowed)
-    positive = {"error_weight": error_weight, "variance": variance, "latent": latent}
-    for name, value in {"kl": kl, **positive}.items():
-        if not isinstance(value, numbers.Real) or not 0 <= value < math.inf or (name in positive and value == 0):
-            least = "more than 0" if name in positive else "0 or more"
+    for name, value in {"kl": kl, "error_weight": error_weight, "variance": variance, "latent": latent}.items():
+        if not isinstance(value, numbers.Real) or not 0 <= value < math.inf or (value == 0 and name != "kl"):
+            least = "0 or more" if name == "kl" else "more than 0"
             raise UserError(f"{name} is {value!r}; it must be a finite number, {least}.")
-    if not shape or not all(isinstance(size, int) and size > 0 for size in shape):
+    sizes = shape if isinstance(shape, tuple | list) else ()
+    if not sizes or not all(isinstance(size, numbers.Integral) and size > 0 for size in sizes):
         raise UserError(f"shape is {shape!r}; it must be a tuple of positive integers, as (64, 64, 3).")
     nats_of_one = {"squared": 1 / (2 * variance), "absolute": math.sqrt(2 / variance), "cross_entropy": 1.0}[error]
     error_weight /= math.prod(shape) if error_reduction == "mean" else 1

@@ -46,7 +46,7 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
     if path.suffix not in readers:
         raise UserError(f"{path} ends in {path.suffix!r}; weights are read from {', '.join(readers)}.")
     try:
-        path.stat()  # of a file that is absent nothing else is to be said
+        path.stat()  # before the reader, which may ask for torch: an absent file is told as absent
         tensors = _without_prefixes(path, readers[path.suffix](path))
     except OSError as error:
         raise UserError(f"{path} can't be read ({error.strerror or error}).") from error

@@ -15,12 +15,12 @@ from vae_jax.inference import Model
 from vae_jax.report import story
 from vae_jax.studies import nets
 from vae_jax.studies.inputs import as_the_net_takes_them
+from vae_jax.studies.measures import LABELS
 from vae_jax.studies.study import Picture, Result, Setting, Study
 from vae_jax.study_options import stage_names
 
 MEASURED = 256  # held-out examples
 SHOWN = 8
-METRICS = {"mse": ("Mean squared error", ""), "psnr": ("PSNR", "dB"), "ssim": ("SSIM", "")}
 
 
 def postprocess(
@@ -47,7 +47,7 @@ def _run(setting: Setting) -> Result:
     measure = jax.jit(image_metrics)
     for number, (name, output) in enumerate(zip(names, [made["reconstructions"], *made["outputs"]], strict=True)):
         measured = measure(originals, output)
-        for metric, (label, unit) in METRICS.items():
+        for metric, (label, unit) in LABELS.items():
             values = np.asarray(measured[metric])
             figures[f"{metric}_{number}_{name}"] = figure(values, f"{label}, {number}. {name}", unit, people=people)
     note = f"Measured on the first {len(originals)} examples of the {split} split, each stage after the ones before."
