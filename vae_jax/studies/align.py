@@ -66,9 +66,9 @@ def _largest_face(picture):
 @functools.cache
 def _detector():
     try:
-        import cv2
-    except ImportError as error:
+        from cv2 import CascadeClassifier, data
+    except ImportError as error:  # OpenCV 5 is there, but has no such detector
         raise UserError(
-            "--align=face needs OpenCV: pip install 'vae_jax[faces]', or crop the faces yourself."
+            "--align=face needs OpenCV 4: pip install 'vae_jax[faces]', or crop the faces yourself."
         ) from error
-    return cv2.CascadeClassifier(os.path.join(cv2.data.haarcascades, "haarcascade_frontalface_alt2.xml"))
+    return CascadeClassifier(os.path.join(data.haarcascades, "haarcascade_frontalface_alt2.xml"))
