@@ -72,7 +72,7 @@ def check_study(study: ConfigDict) -> None:
     for name, least in LEAST.items():
         value = study.postprocess[name]
         if not least <= value <= LARGEST_FLOAT32:
-            raise UserError(f"study.postprocess.{name} is {value}; it must be {least} or more.")
+            raise UserError(f"study.postprocess.{name} is {value}; it must be from {least} to {LARGEST_FLOAT32:.1e}.")
 
 
 def stage_names(text: str) -> tuple[str, ...]:
