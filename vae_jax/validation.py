@@ -19,7 +19,7 @@ from vae_jax.errors import UserError
 from vae_jax.nn.convolution_layers import LOWERINGS
 from vae_jax.nn.layers import ACTIVATIONS, LAST_LAYERS, NORMS, check_choice, mirrored
 from vae_jax.nn.vgg import LAYERS, WHERE_TO_GET_IT
-from vae_jax.study_options import check_study
+from vae_jax.study_options import LARGEST_FLOAT32, SMALLEST_FLOAT32, check_study
 
 SEEDS = 2**32  # of a key
 OF_A_KL = ("objective.kl", "objective.free_bits", "objective.capacity")
@@ -210,8 +210,8 @@ def _check_numbers(config: ConfigDict) -> None:
     }
     for name, least in at_least.items():
         value = get_field(config, name)
-        if value is not None and not least <= value < float("inf"):
-            raise UserError(f"{name} is {value}; it must be {least} or more, and finite.")
+        if value is not None and not least <= value <= LARGEST_FLOAT32:
+            raise UserError(f"{name} is {value}; it must be {least} or more, and finite as float32.")
     if config.sample.count > MAX_SAMPLES:
         raise UserError(
             f"sample.count is {config.sample.count}; it must be at most {MAX_SAMPLES:,}: "
@@ -221,8 +221,11 @@ def _check_numbers(config: ConfigDict) -> None:
         if not 0 <= get_field(config, name) < SEEDS:
             raise UserError(f"{name} is {get_field(config, name)}; it must be from 0 to {SEEDS - 1}.")
     for name in ("optimizer.learning_rate", "model.variance"):
-        if not 0 < get_field(config, name) < float("inf"):
-            raise UserError(f"{name} is {get_field(config, name)}; it must be more than 0.")
+        if not SMALLEST_FLOAT32 <= get_field(config, name) <= LARGEST_FLOAT32:
+            raise UserError(
+                f"{name} is {get_field(config, name)}; it must be more than 0: "
+                f"from {SMALLEST_FLOAT32:.1e} to {LARGEST_FLOAT32:.1e}."
+            )
     floor = math.exp(2 * LOG_STDDEV_FLOOR)
     if config.model.variance_kind == "single" and config.model.variance <= floor:
         raise UserError(
