@@ -99,7 +99,8 @@ def test_conditions_of_another_shape_are_refused(model, cond):
     ("changes", "words"),
     [
         ({"model.cond": ("Smiling",)}, "model.cond is 'Smiling'.*these data have label"),
-        ({"sample.cond": (1, 0)}, r"sample.cond is \(1, 0\); it must be one number for each of label=0"),
+        ({"sample.cond": (1, 0)}, r"sample.cond is \(1, 0\); it must be one number from 0 to 1 for each of label=0"),
+        ({"sample.cond": (7, *[0] * 9)}, r"sample.cond is \(7, .*from 0 to 1"),
         ({"model.cond": (), "sample.cond": (1,)}, "sample.cond is .*told no conditions"),
     ],
 )

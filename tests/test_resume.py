@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -109,6 +110,20 @@ def test_a_run_stopped_off_the_new_call_length_lands_on_its_steps_again(undistur
     train(open_run(tmp_path, "test", first))
     assert_bitwise(run_until(tmp_path, STEPS, per_call=8), undisturbed[0])
     assert metrics_without_timings(tmp_path) == undisturbed[1], "the held-out line of step 11 was cut"
+
+
+def test_a_run_that_has_lost_its_checkpoints_is_not_begun_anew_over_its_metrics(tmp_path):
+    run_until(tmp_path, 16)
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    for file in (tmp_path / "checkpoints" / "16").rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"")
+    with pytest.raises(UserError, match="no checkpoint that can be read, only 16.broken"):
+        run_until(tmp_path, 16)
+    shutil.rmtree(tmp_path / "checkpoints")
+    with pytest.raises(UserError, match="has the metrics.jsonl of a training but no checkpoints"):
+        run_until(tmp_path, 16)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
 
 
 def test_resume_is_exact_under_dynamic_binarization(tmp_path):

@@ -81,6 +81,15 @@ class Checkpoints:
         """The steps that have a checkpoint, in rising order."""
         return sorted(checkpoint.step for checkpoint in self._checkpointer.checkpoints)
 
+    def check_none_lost(self) -> None:
+        """Raises UserError where there were checkpoints and all are set aside: what they hold is not begun anew."""
+        broken = sorted(path.name for path in self._folder.glob("*.broken"))
+        if broken and not self.steps():
+            raise UserError(
+                f"{self._folder} has no checkpoint that can be read, only {', '.join(broken)}; name another --workdir, "
+                "or remove that folder to train again from step 0."
+            )
+
     def best(self) -> tuple[int, float] | None:
         """The step with the lowest held-out loss, and that loss; None where no checkpoint was evaluated."""
         losses = [
@@ -165,6 +174,7 @@ class Checkpoints:
     def _candidates(self, which: str) -> list[int]:
         steps = self.steps()
         if not steps:
+            self.check_none_lost()
             raise UserError(NONE_YET)
         if which == "newest":
             start = steps[-1]
@@ -180,6 +190,11 @@ class Checkpoints:
                 f"--checkpoint is {which!r}; it must be newest, best or one of the steps {', '.join(map(str, steps))}."
             )
         return [step for step in reversed(steps) if step <= start]
+
+
+def newest_step(folder: Path) -> int:
+    """The step of the newest checkpoint under `folder`, which is not opened; 0 where there is none."""
+    return max((int(path.name) for path in folder.glob("*") if path.name.isdecimal()), default=0)
 
 
 def _held_out_loss(metrics: dict) -> float:

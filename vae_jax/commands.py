@@ -7,7 +7,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from vae_jax import cluster, exporting
-from vae_jax.checkpoint import Checkpoints
+from vae_jax.checkpoint import Checkpoints, newest_step
 from vae_jax.compilation import use_compilation_cache
 from vae_jax.config import differences, resolve
 from vae_jax.disk import locked
@@ -44,6 +44,12 @@ def train(workdir: Path, name: str, config: ConfigDict, *, command: str) -> None
     """Trains, or resumes; then evaluates the test split, draws samples and writes the report, of every replica."""
     use_compilation_cache()
     group = _open_checked(workdir, name, config)
+    for run in group.runs:
+        if (reached := newest_step(run.checkpoints)) > run.config.train.steps:
+            raise UserError(
+                f"train.steps comes to {run.config.train.steps}; {run.workdir} is at step {reached}: give it as many "
+                "or more, or name another --workdir."
+            )
     with _alone_in(workdir):
         if cluster.is_first():
             for run in group.folders:

@@ -57,7 +57,10 @@ def import_weights(
     check_rules(config.pretrained.mapping)
     rules = found_modules(config.pretrained.mapping, tensors)
     if config.pretrained.mapping and not rules:
-        raise UserError(f"pretrained.mapping finds none of the modules of the file ({_some(tensors)}).")
+        raise UserError(
+            f"--weights={','.join(weights)}: pretrained.mapping finds none of the modules of the file "
+            f"({_some(tensors)})."
+        )
     if config.pretrained.architecture == "file":
         read_architecture(config, rules, tensors)
     with config.ignore_type():

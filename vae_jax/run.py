@@ -150,7 +150,9 @@ def read_record(workdir: Path) -> Record | None:
         _update(config, saved["config"])
         conditions = Conditions(**saved["conditions"]) if saved.get("conditions") else None
         return Record(saved["name"], config, tuple(saved["shape"]), saved["data"], saved["content"], conditions)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except KeyError as error:
+        raise UserError(f"{path} is not a run's config (it lacks {error}); name another --workdir.") from error
+    except (ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is not a run's config ({error}); name another --workdir.") from error
 
 

@@ -211,7 +211,8 @@ def _check_numbers(config: ConfigDict) -> None:
     for name, least in at_least.items():
         value = get_field(config, name)
         if value is not None and not least <= value <= LARGEST_FLOAT32:
-            raise UserError(f"{name} is {value}; it must be {least} or more, and finite as float32.")
+            most = "" if isinstance(value, int) else f", and at most {LARGEST_FLOAT32:.1e}"
+            raise UserError(f"{name} is {value}; it must be {least} or more{most}.")
     if config.sample.count > MAX_SAMPLES:
         raise UserError(
             f"sample.count is {config.sample.count}; it must be at most {MAX_SAMPLES:,}: "

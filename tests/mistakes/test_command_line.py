@@ -30,6 +30,7 @@ def test_a_wrong_flag(mistake, arguments, words):
 
 def test_an_argument_that_the_config_does_not_take(mistake, digits):
     assert "digits.py takes none" in mistake(f"--config={digits}:idx")
+    assert "no argument after its colon" in mistake(f"--config={digits}:")
 
 
 @pytest.mark.parametrize("mode", ["train", "eval", "sample", "study", "report"])

@@ -103,6 +103,7 @@ def test_only_the_convolutions_that_the_layers_need_are_kept():
         (state_of([(32, 3, 3, 3), (64, 32, 3, 3)]), ("relu1_2",)),
         (state_of([*PLAIN, (256, 256, 3, 3), (256, 256, 3, 3), (512, 256, 3, 3)]), THREE),  # a VGG-16
         ({"fc.weight": np.zeros((2, 2), np.float32)}, THREE),
+        ({**state_of(PLAIN), "features.0.weight": np.zeros((64, 3, 3, 3), np.float32)}, THREE),
         ({**state_of(PLAIN), "features.1.running_mean": np.zeros(64)}, THREE),
         ({**state_of(PLAIN), "features.0.bias": np.zeros(3, np.float32)}, THREE),
     ],

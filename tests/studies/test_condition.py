@@ -169,7 +169,7 @@ def test_a_picture_of_which_nothing_is_known_is_what_the_command_says(command, o
     assert ended.value.code == 2 and said.count("\n") == 1 and "study.cond" in said and "label=9" in said
     with pytest.raises(SystemExit):
         command(*asked, "--config.study.cond=(1,0)")
-    assert "study.cond is (1, 0); it must be one number for each of label=0" in capsys.readouterr().err
+    assert "study.cond is (1, 0); it must be one number from 0 to 1 for each of label=0" in capsys.readouterr().err
     assert not (own / "studies" / "reconstruct").exists()
     command(*asked, "--config.study.cond=(0,0,0,1,0,0,0,0,0,0)")
     with np.load(own / "studies" / "reconstruct" / "arrays.npz") as arrays:

@@ -81,10 +81,14 @@ def with_named(splits: dict[str, Source], model: ConfigDict) -> dict[str, Source
 
 
 def check_condition(field: str, value: Sequence[float], names: Sequence[str]) -> None:
-    """Raises UserError unless `value` is () or has one number for each of the condition's `names`."""
-    numbers = all(isinstance(entry, int | float) for entry in value)
+    """Raises UserError unless `value` is () or has one number from 0 to 1 for each of the condition's `names`."""
+    numbers = all(isinstance(entry, int | float) and 0 <= entry <= 1 for entry in value)
     if value and not (names and numbers and len(value) == len(names)):
-        told = f"one number for each of {', '.join(names)}" if names else "(), as the model is told no conditions"
+        told = (
+            f"one number from 0 to 1 for each of {', '.join(names)}"
+            if names
+            else "(), as the model is told no conditions"
+        )
         raise UserError(f"{field} is {tuple(value)}; it must be {told}.")
 
 
@@ -106,7 +110,7 @@ def unknown(field: str, value: object, source: Source) -> UserError:
     known = [*([LABEL] if LABEL in source.columns else []), *source.features.attributes]
     near = difflib.get_close_matches(str(value), known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"these data have {', '.join(known) or 'neither'}."
-    return UserError(f"{field} is {value!r}; it must be 'label' or an attribute: {hint}")
+    return UserError(f"{field} is {value!r}, which is no name of a class or an attribute here: {hint}")
 
 
 def _expanded(source: Source, names: Sequence[str], field: str) -> tuple[str, ...]:

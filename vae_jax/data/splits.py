@@ -65,7 +65,11 @@ def _ready(found, config):
 def _check_examples(splits, config):
     for name, split in splits.items():
         if not len(split):
-            raise UserError(f"data.source={config.source!r} gives no examples for the split {name}; all need some.")
+            raise UserError(
+                f"data.source={config.source!r} gives no examples for the split {name}; all need some. What has no "
+                f"splits of its own is divided by data.test_fraction ({config.test_fraction}) and "
+                f"data.validation_fraction ({config.validation_fraction})."
+            )
 
 
 def _check_alike(features, config):

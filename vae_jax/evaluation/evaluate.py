@@ -16,6 +16,7 @@ from vae_jax.images import grids
 from vae_jax.mesh import replicated
 from vae_jax.objectives import objective
 from vae_jax.objectives.feature_distance import feature_distance
+from vae_jax.progress import say
 from vae_jax.run import Run, write_json
 from vae_jax.state import TrainState, Variables
 
@@ -87,6 +88,7 @@ def evaluate(run: Run, state: TrainState, *, split: str, checkpoint: str) -> dic
         "notes": _notes(run, split),
         "warnings": [],
     }
+    say(f"evaluating the {len(source):,} examples of the {split} split")
     if config.model.target:
         return evaluate_classifier(run, variables, about)
     values = over_split(lambda batch: steps.evaluate(variables, batch, steps.weights), source, **options)

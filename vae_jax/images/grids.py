@@ -39,11 +39,6 @@ def grid(images: np.ndarray, columns: int, *, captions: Sequence[str] = (), min_
     return _mosaic(_captioned(_tiles(images, min_side), captions), columns, gap=LINE)
 
 
-def pairs(originals: np.ndarray, reconstructions: np.ndarray, columns: int, *, min_side: int = 64) -> np.ndarray:
-    """Each original [N,H,W,C] with its reconstruction right below it, the pairs set apart: uint8 [h,w,3]."""
-    return _mosaic(_stacks([_tiles(originals, min_side), _tiles(reconstructions, min_side)]), columns, gap=GROUP)
-
-
 def named_rows(
     rows: Mapping[str, np.ndarray],
     columns: int,
@@ -87,9 +82,8 @@ def comparison(
     originals: np.ndarray, reconstructions: np.ndarray, *, columns: int, seen: np.ndarray | None = None
 ) -> np.ndarray:
     """Each original [N,H,W,C] above its reconstruction; what the net has `seen`, if that is another, between them."""
-    if seen is None:
-        return pairs(originals, reconstructions, columns)
-    return named_rows({"original": originals, "seen": seen, "reconstruction": reconstructions}, columns)
+    between = {} if seen is None else {"seen": seen}
+    return named_rows({"original": originals, **between, "reconstruction": reconstructions}, columns)
 
 
 def stacked(*pictures: np.ndarray) -> np.ndarray:

@@ -67,7 +67,10 @@ def _others(setting) -> dict[str, Model]:
         raise UserError("The study compare needs run folders to compare with, as --config.study.runs=runs/a,runs/b.")
     models = {}
     for folder in folders:
-        model = load_model(folder)
+        try:
+            model = load_model(folder)
+        except UserError as error:
+            raise UserError(f"study.runs: {error}") from error
         if model.config.model.target:
             raise UserError(f"study.runs names {folder}, which holds a classifier; name runs that decode pictures.")
         if model.shape != setting.model.shape:

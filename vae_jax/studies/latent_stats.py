@@ -6,6 +6,7 @@ import numpy as np
 from jax.scipy.special import digamma
 from jax.scipy.stats import norm
 from matplotlib.colors import Normalize
+from matplotlib.ticker import MaxNLocator
 
 from vae_jax.evaluation.evaluate import ACTIVE_VARIANCE
 from vae_jax.images import grids
@@ -157,8 +158,13 @@ def _overview(arrays, order):
             ax.bar(ranks, arrays["kl"][order], color=np.where(arrays["active"][order], BLUE, GREY), width=0.8)
             ax.set(title="KL of each dimension (grey: not active)", xlabel="rank", ylabel="nats")
         correlation = arrays["correlation"][np.ix_(order, order)]
-        image = matrix.imshow(correlation, cmap="PuOr", norm=Normalize(-1, 1), interpolation="nearest")
-        matrix.set(title="Correlation of the means, by rank")
+        last = len(order) + 0.5
+        image = matrix.imshow(
+            correlation, cmap="PuOr", norm=Normalize(-1, 1), interpolation="nearest", extent=(0.5, last, last, 0.5)
+        )
+        matrix.set(title="Correlation of the means", xlabel="rank", ylabel="rank")
+        for axis in (*(ax.xaxis for ax in bars), matrix.xaxis, matrix.yaxis):
+            axis.set_major_locator(MaxNLocator(integer=True))
         matrix.grid(False)
         plot.figure.colorbar(image, ax=matrix)
     return plot.pixels
