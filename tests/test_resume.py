@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import vae_jax
+from vae_jax import commands
 from vae_jax.checkpoint import Checkpoints
 from vae_jax.config import default_config, load_file
 from vae_jax.data.content import read_all
@@ -112,18 +113,40 @@ def test_a_run_stopped_off_the_new_call_length_lands_on_its_steps_again(undistur
     assert metrics_without_timings(tmp_path) == undisturbed[1], "the held-out line of step 11 was cut"
 
 
-def test_a_run_that_has_lost_its_checkpoints_is_not_begun_anew_over_its_metrics(tmp_path):
-    run_until(tmp_path, 16)
-    before = (tmp_path / "metrics.jsonl").read_bytes()
-    for file in (tmp_path / "checkpoints" / "16").rglob("*"):
+def test_a_run_without_its_checkpoints_or_with_fewer_steps_than_it_has_is_left_as_it_is(tmp_path):
+    workdir = tmp_path / "run"
+
+    def files():
+        return {path.name: path.read_bytes() for path in workdir.glob("*.json*")}
+
+    def refused(words, **options):
+        with pytest.raises(UserError, match=words):
+            commands.train(workdir, "test", config(**options), command="again")
+        assert files() == before
+
+    commands.train(workdir, "test", config(steps=16), command="first")
+    before = files()
+    refused("train.steps comes to 8, but .* is at step 16", steps=8)
+    for file in (workdir / "checkpoints" / "16").rglob("*"):
         if file.is_file():
             file.write_bytes(b"")
-    with pytest.raises(UserError, match="no checkpoint that can be read, only 16.broken"):
-        run_until(tmp_path, 16)
-    shutil.rmtree(tmp_path / "checkpoints")
-    with pytest.raises(UserError, match="has the metrics.jsonl of a training but no checkpoints"):
-        run_until(tmp_path, 16)
-    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+    for _ in range(2):
+        refused("no checkpoint that can be read, only 16.broken", steps=16)
+    shutil.rmtree(workdir / "checkpoints")
+    refused("has the metrics.jsonl of a training but not its folder checkpoints", steps=16)
+
+
+def test_the_same_epochs_in_calls_of_other_lengths_are_as_many_steps(tmp_path):
+    def epoch(per_call):
+        changed = config(per_call=per_call)
+        changed.train.update(steps=None, epochs=1, log_every=None, eval_every=None, checkpoint_every=None)
+        return changed
+
+    commands.train(tmp_path, "test", epoch(8), command="first")
+    reached = read_metrics(tmp_path)[-1]["step"]
+    assert open_run(tmp_path, "test", epoch(1)).config.train.steps < reached
+    commands.train(tmp_path, "test", epoch(1), command="again")
+    assert read_metrics(tmp_path)[-1]["step"] == reached
 
 
 def test_resume_is_exact_under_dynamic_binarization(tmp_path):

@@ -20,6 +20,7 @@ from vae_jax import cluster
 from vae_jax.errors import UserError
 
 KEPT = 2
+BROKEN, LATER = ".broken", ".later"  # ends the names of checkpoints that are set aside
 NONE_YET = "The run has no checkpoint yet; train it first with --config=FILE --workdir=FOLDER."
 
 _policies = ocp.training.preservation_policies
@@ -82,12 +83,12 @@ class Checkpoints:
         return sorted(checkpoint.step for checkpoint in self._checkpointer.checkpoints)
 
     def check_none_lost(self) -> None:
-        """Raises UserError where there were checkpoints and all are set aside: what they hold is not begun anew."""
-        broken = sorted(path.name for path in self._folder.glob("*.broken"))
+        """Raises UserError where there were checkpoints and none can be read: their run is not begun anew."""
+        broken = sorted(path.name for path in self._folder.glob(f"*{BROKEN}"))
         if broken and not self.steps():
             raise UserError(
-                f"{self._folder} has no checkpoint that can be read, only {', '.join(broken)}; name another --workdir, "
-                "or remove that folder to train again from step 0."
+                f"{self._folder} has no checkpoint that can be read, only {', '.join(broken)}; put one back, or train "
+                f"again in another --workdir or after removing {self._folder.parent}."
             )
 
     def best(self) -> tuple[int, float] | None:
@@ -136,11 +137,11 @@ class Checkpoints:
         )
 
     def set_aside_after(self, step: int) -> None:
-        """Renames the checkpoints of later steps STEP.broken, so that training can write those steps again."""
+        """Renames the checkpoints of later steps STEP.later, so that training can write those steps again."""
         later = [saved for saved in self.steps() if saved > step]
         if cluster.is_first():
             for saved in later:
-                _rename_broken(self._folder / str(saved))
+                _set_aside(self._folder / str(saved), LATER)
         cluster.wait_for_all("later checkpoints set aside")
         if later:
             self._checkpointer.reload()
@@ -192,11 +193,6 @@ class Checkpoints:
         return [step for step in reversed(steps) if step <= start]
 
 
-def newest_step(folder: Path) -> int:
-    """The step of the newest checkpoint under `folder`, which is not opened; 0 where there is none."""
-    return max((int(path.name) for path in folder.glob("*") if path.name.isdecimal()), default=0)
-
-
 def _held_out_loss(metrics: dict) -> float:
     return metrics["held_out_loss"]
 
@@ -246,15 +242,14 @@ def _set_aside_unreadable(folder: Path, say: Callable[[str], None]) -> None:
                     raise ValueError("not what was written")
         except Exception:  # whatever a broken file raises
             if step.exists():  # a run that trains may have removed it meanwhile
-                aside = step.with_name(f"{step.name}.broken")
+                aside = _set_aside(step, BROKEN)
                 say(f"checkpoint {step.name} can't be used: its metadata or metrics are broken; it is now {aside.name}")
-                _rename_broken(step)
 
 
-def _rename_broken(step: Path) -> None:
-    aside = step.with_name(f"{step.name}.broken")
+def _set_aside(step: Path, suffix: str) -> Path:
+    aside = step.with_name(step.name + suffix)
     shutil.rmtree(aside, ignore_errors=True)
-    step.rename(aside)
+    return step.rename(aside)
 
 
 def _first_line(error: Exception) -> str:

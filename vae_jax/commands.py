@@ -7,7 +7,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from vae_jax import cluster, exporting
-from vae_jax.checkpoint import Checkpoints, newest_step
+from vae_jax.checkpoint import Checkpoints
 from vae_jax.compilation import use_compilation_cache
 from vae_jax.config import differences, resolve
 from vae_jax.disk import locked
@@ -30,6 +30,7 @@ from vae_jax.state import TrainState
 from vae_jax.studies.opening import Asked
 from vae_jax.studies.running import Made, run_studies
 from vae_jax.train import train_together
+from vae_jax.writer import METRICS
 
 
 def saved_record(workdir: Path) -> Record:
@@ -45,11 +46,7 @@ def train(workdir: Path, name: str, config: ConfigDict, *, command: str) -> None
     use_compilation_cache()
     group = _open_checked(workdir, name, config)
     for run in group.runs:
-        if (reached := newest_step(run.checkpoints)) > run.config.train.steps:
-            raise UserError(
-                f"train.steps comes to {run.config.train.steps}; {run.workdir} is at step {reached}: give it as many "
-                "or more, or name another --workdir."
-            )
+        _check_goes_on(run)
     with _alone_in(workdir):
         if cluster.is_first():
             for run in group.folders:
@@ -188,6 +185,26 @@ def _open_checked(workdir: Path, name: str, config: ConfigDict) -> Group:
     for run in group.folders:
         check_same_run(run)
     return group
+
+
+def _check_goes_on(run: Run) -> None:
+    """Raises UserError where training has lost its checkpoints, or is further than it is asked to go."""
+    if not run.checkpoints.is_dir():
+        if (run.workdir / METRICS).exists():
+            raise UserError(
+                f"{run.workdir} has the {METRICS} of a training but not its folder {run.checkpoints.name}; put that "
+                f"back, or train again in another --workdir or after removing {run.workdir}."
+            )
+        return
+    with Checkpoints(run.checkpoints, say=say) as checkpoints:
+        checkpoints.check_none_lost()
+        reached = max(checkpoints.steps(), default=0)
+    rounding = saved_record(run.workdir).config.train.steps_per_call  # of steps that epochs came to
+    if reached - rounding >= run.config.train.steps:
+        raise UserError(
+            f"train.steps comes to {run.config.train.steps}, but {run.workdir} is at step {reached}; give it as many "
+            "or more, or name another --workdir."
+        )
 
 
 def _check_same_data(workdir: Path, config: ConfigDict, saved: Record) -> None:

@@ -26,7 +26,7 @@ def load_file(spec: str) -> ConfigDict:
     """
     path, colon, argument = spec.partition(":")
     if colon and not argument:
-        raise UserError(f"--config={spec} has no argument after its colon; leave the colon out, or name one.")
+        raise UserError(f"--config={spec} has no argument after its colon; leave the colon out.")
     if not path.endswith(".py") or not Path(path).is_file():
         raise UserError(f"--config is {path!r}, which is no Python file; name a config such as configs/digits.py.")
     module_spec = importlib.util.spec_from_file_location(Path(path).stem, path)

@@ -7,7 +7,7 @@ import numpy as np
 
 from vae_jax import cluster
 from vae_jax.checkpoint import Checkpoints
-from vae_jax.errors import DivergedError, UserError
+from vae_jax.errors import DivergedError
 from vae_jax.evaluation.evaluate import held_out_means, reconstruction_grid
 from vae_jax.evaluation.held_out import evaluation_variables
 from vae_jax.evaluation.sampling import draw, told
@@ -15,25 +15,17 @@ from vae_jax.images import grids
 from vae_jax.progress import say
 from vae_jax.run import Run
 from vae_jax.state import TrainState
-from vae_jax.writer import METRICS, NoWriter, Writer, cut_back
+from vae_jax.writer import NoWriter, Writer, cut_back
 
 PICTURES = 32
 COLUMNS = 8
 
 
 class Recorder:
-    """One run's checkpoints, metrics and pictures; all are closed with `stack`.
-
-    UserError where a run has been trained and its folder of checkpoints is gone.
-    """
+    """One run's checkpoints, metrics and pictures; all are closed with `stack`."""
 
     def __init__(self, run: Run, stack: contextlib.ExitStack):
         self.run = run
-        if (run.workdir / METRICS).exists() and not run.checkpoints.exists():
-            raise UserError(
-                f"{run.workdir} has the {METRICS} of a training but no checkpoints to resume it from; name another "
-                "--workdir, or remove that folder to train again from step 0."
-            )
         self.checkpoints = stack.enter_context(Checkpoints(run.checkpoints, say=self._say, clean=True))
 
     def start(self, step: int, stack: contextlib.ExitStack) -> None:

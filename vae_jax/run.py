@@ -146,13 +146,13 @@ def read_record(workdir: Path) -> Record | None:
         return None
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
+        if lacking := [field for field in ("name", "config", "shape", "data", "content") if field not in saved]:
+            raise ValueError(f"it lacks {', '.join(lacking)}")
         config = default_config()
         _update(config, saved["config"])
         conditions = Conditions(**saved["conditions"]) if saved.get("conditions") else None
         return Record(saved["name"], config, tuple(saved["shape"]), saved["data"], saved["content"], conditions)
-    except KeyError as error:
-        raise UserError(f"{path} is not a run's config (it lacks {error}); name another --workdir.") from error
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is not a run's config ({error}); name another --workdir.") from error
 
 

@@ -8,7 +8,6 @@ from ml_collections import ConfigDict
 from vae_jax.errors import UserError
 from vae_jax.nn.layers import check_choice
 
-SMALLEST_FLOAT32 = float(np.finfo(np.float32).tiny)  # that is normal: positive
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 # The fields of a config below "study", with their defaults; lists are numbers or names with commas between.

@@ -154,8 +154,6 @@ def _first_states(recorders: Sequence[Recorder]) -> tuple[TrainState, ...]:
             f"There is no step of which all replicas have a good checkpoint ({had}); resume each alone, with "
             f"--workdir={recorders[0].run.workdir} and so on, or train again in another --workdir."
         )
-    for recorder in recorders:
-        recorder.checkpoints.check_none_lost()
     return tuple(recorder.run.steps.init() for recorder in recorders)
 
 

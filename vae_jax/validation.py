@@ -5,6 +5,7 @@ import math
 import pkgutil
 from collections.abc import Mapping
 
+import numpy as np
 from ml_collections import ConfigDict
 
 import vae_jax.nn
@@ -19,7 +20,9 @@ from vae_jax.errors import UserError
 from vae_jax.nn.convolution_layers import LOWERINGS
 from vae_jax.nn.layers import ACTIVATIONS, LAST_LAYERS, NORMS, check_choice, mirrored
 from vae_jax.nn.vgg import LAYERS, WHERE_TO_GET_IT
-from vae_jax.study_options import LARGEST_FLOAT32, SMALLEST_FLOAT32, check_study
+from vae_jax.study_options import LARGEST_FLOAT32, check_study
+
+SMALLEST_FLOAT32 = float(np.finfo(np.float32).tiny)  # that is normal: positive
 
 SEEDS = 2**32  # of a key
 OF_A_KL = ("objective.kl", "objective.free_bits", "objective.capacity")
@@ -211,8 +214,8 @@ def _check_numbers(config: ConfigDict) -> None:
     for name, least in at_least.items():
         value = get_field(config, name)
         if value is not None and not least <= value <= LARGEST_FLOAT32:
-            most = "" if isinstance(value, int) else f", and at most {LARGEST_FLOAT32:.1e}"
-            raise UserError(f"{name} is {value}; it must be {least} or more{most}.")
+            bound = f"at most {LARGEST_FLOAT32:.1e}" if value >= least else f"{least} or more"
+            raise UserError(f"{name} is {value}; it must be {bound}.")
     if config.sample.count > MAX_SAMPLES:
         raise UserError(
             f"sample.count is {config.sample.count}; it must be at most {MAX_SAMPLES:,}: "

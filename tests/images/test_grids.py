@@ -68,6 +68,8 @@ def test_a_reconstruction_is_closer_to_its_original_than_pairs_are_to_each_other
     pair = [0] * 64 + line + [102] * 64
     assert column == pair + group + pair
     assert grids.GROUP > 3 * grids.LINE
+    names = {"original": black, "reconstruction": black + 0.4}
+    assert np.array_equal(picture, grids.named_rows(names, 2))
 
 
 def test_named_rows_stand_below_each_other_with_their_names_at_the_left():

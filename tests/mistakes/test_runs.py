@@ -52,12 +52,6 @@ def run_folder(tmp_path, digits):
     return run.workdir
 
 
-def test_fewer_steps_than_the_run_has(mistake, run_folder, digits):
-    (run_folder / "checkpoints" / "24").mkdir(parents=True)
-    said = mistake(f"--config={digits}", f"--workdir={run_folder}", "--config.train.steps=16")
-    assert "train.steps comes to 16" in said and "is at step 24" in said
-
-
 @pytest.mark.parametrize("mode", ["train", "eval", "sample"])
 @pytest.mark.parametrize(
     ("argument", "words"),

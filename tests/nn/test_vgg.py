@@ -97,19 +97,27 @@ def test_only_the_convolutions_that_the_layers_need_are_kept():
 
 
 @pytest.mark.parametrize(
-    ("state", "layers"),
+    ("state", "layers", "words"),
     [
-        (state_of(PLAIN), ("relu4_1",)),
-        (state_of([(32, 3, 3, 3), (64, 32, 3, 3)]), ("relu1_2",)),
-        (state_of([*PLAIN, (256, 256, 3, 3), (256, 256, 3, 3), (512, 256, 3, 3)]), THREE),  # a VGG-16
-        ({"fc.weight": np.zeros((2, 2), np.float32)}, THREE),
-        ({**state_of(PLAIN), "features.0.weight": np.zeros((64, 3, 3, 3), np.float32)}, THREE),
-        ({**state_of(PLAIN), "features.1.running_mean": np.zeros(64)}, THREE),
-        ({**state_of(PLAIN), "features.0.bias": np.zeros(3, np.float32)}, THREE),
+        (state_of(PLAIN), ("relu4_1",), "its convolutions are"),
+        (state_of([(32, 3, 3, 3), (64, 32, 3, 3)]), ("relu1_2",), "its convolutions are"),
+        (
+            state_of([*PLAIN, (256, 256, 3, 3), (256, 256, 3, 3), (512, 256, 3, 3)]),
+            THREE,
+            "its convolutions are",
+        ),  # a VGG-16
+        ({"fc.weight": np.zeros((2, 2), np.float32)}, THREE, "no 3×3 convolution is named NUMBER.weight; a VGG-19"),
+        (
+            {**state_of(PLAIN), "features.0.weight": np.zeros((64, 3, 3, 3), np.float32)},
+            THREE,
+            "a convolution of zeros",
+        ),
+        ({**state_of(PLAIN), "features.1.running_mean": np.zeros(64)}, THREE, "batch normalisations"),
+        ({**state_of(PLAIN), "features.0.bias": np.zeros(3, np.float32)}, THREE, "with a bias of shape"),
     ],
 )
-def test_weights_that_are_no_vgg_19_are_refused(state, layers):
-    with pytest.raises(UserError, match="perceptual.weights is 'x.npz', which"):
+def test_weights_that_are_no_vgg_19_are_refused(state, layers, words):
+    with pytest.raises(UserError, match=f"perceptual.weights is 'x.npz', which .*{words}"):
         vgg_of(state, layers, said="perceptual.weights is 'x.npz'")
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -81,13 +82,16 @@ def with_named(splits: dict[str, Source], model: ConfigDict) -> dict[str, Source
 
 
 def check_condition(field: str, value: Sequence[float], names: Sequence[str]) -> None:
-    """Raises UserError unless `value` is () or has one number from 0 to 1 for each of the condition's `names`."""
-    numbers = all(isinstance(entry, int | float) and 0 <= entry <= 1 for entry in value)
+    """Raises UserError unless `value` is () or has one number for each of the condition's `names`.
+
+    Of classes it is from 0 to 1; of attributes it may go further than any example has it.
+    """
+    least, most = (0, 1) if exclusive(names) else (-math.inf, math.inf)
+    numbers = all(isinstance(entry, int | float) and math.isfinite(entry) and least <= entry <= most for entry in value)
     if value and not (names and numbers and len(value) == len(names)):
+        range_ = " from 0 to 1" if exclusive(names) else ""
         told = (
-            f"one number from 0 to 1 for each of {', '.join(names)}"
-            if names
-            else "(), as the model is told no conditions"
+            f"one number{range_} for each of {', '.join(names)}" if names else "(), as the model is told no conditions"
         )
         raise UserError(f"{field} is {tuple(value)}; it must be {told}.")
 
@@ -107,10 +111,11 @@ def exclusive(names: Sequence[str]) -> bool:
 
 def unknown(field: str, value: object, source: Source) -> UserError:
     """What is said of a name `value` that is neither an attribute of the data nor "label"."""
+    allowed = "'label' or an attribute" if LABEL in source.columns else "an attribute"
     known = [*([LABEL] if LABEL in source.columns else []), *source.features.attributes]
     near = difflib.get_close_matches(str(value), known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"these data have {', '.join(known) or 'neither'}."
-    return UserError(f"{field} is {value!r}, which is no name of a class or an attribute here: {hint}")
+    return UserError(f"{field} is {value!r}; it must be {allowed}: {hint}")
 
 
 def _expanded(source: Source, names: Sequence[str], field: str) -> tuple[str, ...]:

@@ -66,9 +66,8 @@ def _check_examples(splits, config):
     for name, split in splits.items():
         if not len(split):
             raise UserError(
-                f"data.source={config.source!r} gives no examples for the split {name}; all need some. What has no "
-                f"splits of its own is divided by data.test_fraction ({config.test_fraction}) and "
-                f"data.validation_fraction ({config.validation_fraction})."
+                f"data.source={config.source!r} gives no examples for the split {name}; all need some "
+                f"(data.test_fraction={config.test_fraction}, data.validation_fraction={config.validation_fraction})."
             )
 
 

@@ -88,7 +88,7 @@ def evaluate(run: Run, state: TrainState, *, split: str, checkpoint: str) -> dic
         "notes": _notes(run, split),
         "warnings": [],
     }
-    say(f"evaluating the {len(source):,} examples of the {split} split")
+    say(f"{run.name}: evaluating the {len(source):,} examples of the {split} split")
     if config.model.target:
         return evaluate_classifier(run, variables, about)
     values = over_split(lambda batch: steps.evaluate(variables, batch, steps.weights), source, **options)

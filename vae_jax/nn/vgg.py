@@ -56,8 +56,10 @@ def vgg_of(state: Mapping[str, np.ndarray], layers: Sequence[str], *, said: str)
     expected = [(o, c, 3, 3) for c, o in zip((3, *CHANNELS), CHANNELS, strict=False)]
     found = [kernel.shape for kernel, _ in weights]
     if len(found) < depth or found != expected[: len(found)]:
-        has = f"its convolutions are {found}" if found else "no convolution is named NUMBER.weight as in PyTorch's"
-        raise UserError(f"{said}, which is no VGG-19 as far as {LAYERS[depth - 1]}: {has}. One is {WHERE_TO_GET_IT}.")
+        has = f"its convolutions are {found}" if found else "no 3×3 convolution is named NUMBER.weight"
+        raise UserError(
+            f"{said}, which is no VGG-19 as far as {LAYERS[depth - 1]}: {has}; a VGG-19 is {WHERE_TO_GET_IT}."
+        )
     for kernel, bias in weights[:depth]:
         if not kernel.any():
             raise UserError(f"{said}, which has a convolution of zeros: pictures have no features there.")
