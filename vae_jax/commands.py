@@ -199,7 +199,8 @@ def _check_goes_on(run: Run) -> None:
     with Checkpoints(run.checkpoints, say=say) as checkpoints:
         checkpoints.check_none_lost()
         reached = max(checkpoints.steps(), default=0)
-    rounding = saved_record(run.workdir).config.train.steps_per_call  # of steps that epochs came to
+    began = read_record(run.workdir) or run
+    rounding = began.config.train.steps_per_call  # of the steps that epochs came to
     if reached - rounding >= run.config.train.steps:
         raise UserError(
             f"train.steps comes to {run.config.train.steps}, but {run.workdir} is at step {reached}; give it as many "
