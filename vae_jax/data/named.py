@@ -86,13 +86,13 @@ def check_condition(field: str, value: Sequence[float], names: Sequence[str]) ->
 
     Of classes it is from 0 to 1; of attributes it may go further than any example has it.
     """
-    least, most = (0, 1) if exclusive(names) else (-math.inf, math.inf)
-    numbers = all(isinstance(entry, int | float) and math.isfinite(entry) and least <= entry <= most for entry in value)
+    classes = exclusive(names)
+    numbers = all(
+        isinstance(entry, int | float) and (0 <= entry <= 1 if classes else math.isfinite(entry)) for entry in value
+    )
     if value and not (names and numbers and len(value) == len(names)):
-        range_ = " from 0 to 1" if exclusive(names) else ""
-        told = (
-            f"one number{range_} for each of {', '.join(names)}" if names else "(), as the model is told no conditions"
-        )
+        each = f"one number{' from 0 to 1' if classes else ''} for each of {', '.join(names)}"
+        told = each if names else "(), as the model is told no conditions"
         raise UserError(f"{field} is {tuple(value)}; it must be {told}.")
 
 
@@ -114,7 +114,7 @@ def unknown(field: str, value: object, source: Source) -> UserError:
     allowed = "'label' or an attribute" if LABEL in source.columns else "an attribute"
     known = [*([LABEL] if LABEL in source.columns else []), *source.features.attributes]
     near = difflib.get_close_matches(str(value), known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"these data have {', '.join(known) or 'neither'}."
+    hint = f"did you mean {near[0]!r}?" if near else f"these data have {', '.join(known) or 'none'}."
     return UserError(f"{field} is {value!r}; it must be {allowed}: {hint}")
 
 
