@@ -3,14 +3,16 @@
 python tests/benchmarks/pca.py --config=configs/celeba_ae.py [--components=20,128] [--variance=0.05] [--within=62x62]
     [--json=PATH] [--config.data.dir=...]
 
-The mean squared error of a pixel, as `mse` is in an evaluation. A linear autoencoder of Z dimensions cannot do better,
-and with --variance, that of a Gaussian likelihood times β, a linear VAE can't. --run=RUN instead of --config takes the
-data of that run, and says what its net leaves of the same pictures. --within takes of all pictures the part at the top
-left alone, for nets that can't paint the rest: they still see it.
+The mean squared error of a pixel, as `mse` is in an evaluation. A linear autoencoder of Z dimensions cannot do better.
+With --variance, that of a Gaussian likelihood times β, it is what the best linear VAE leaves; below stand the ELBOs of
+that VAE in nats, which are for β = 1. --run=RUN instead of --config takes the data of that run, and says what its net
+leaves of the same pictures. --within takes of all pictures the part at the top left alone, for nets that can't paint
+the rest: they still see it.
 """
 
 import argparse
 import contextlib
+import dataclasses
 import math
 import re
 import sys
@@ -46,13 +48,25 @@ def flat(images: np.ndarray, within: tuple[int, int] | None = None) -> np.ndarra
     return images.reshape(len(images), -1)
 
 
-def principal_errors(train: np.ndarray, test: np.ndarray, *, variance: float = 0.0) -> np.ndarray:
-    """The mean squared error on test [M, D] with 0, 1, 2, ... principal components of train [N, D]: [min(N, D) + 1].
+@dataclasses.dataclass(frozen=True)
+class Principal:
+    """The principal components of training examples [N, D], and what is in test examples [M, D] of them.
 
-    Components are eigenvectors of the smaller of the two Gram matrices of the centred examples (Jolliffe, 2002, section
-    3.5), so pictures of any size take N² numbers. With a `variance` it is what the mean of the posterior comes back as
-    from the best linear VAE, which is probabilistic PCA of that noise (Lucas et al., 2019): a component of the variance
-    λ is shrunk by 1 − variance/λ, and left out where that is negative (Tipping & Bishop, 1999, section 3.3).
+    `variances` [K] are those of the training examples along each component, the largest first; `squares` [K] the mean
+    squares of the test examples' coordinates, and `total` that of their distance from the training examples' mean.
+    """
+
+    variances: np.ndarray
+    squares: np.ndarray
+    total: float
+    dimensions: int
+
+
+def principal(train: np.ndarray, test: np.ndarray) -> Principal:
+    """All components of train [N, D].
+
+    They are eigenvectors of the smaller of the two Gram matrices of the centred examples (Jolliffe, 2002, section 3.5),
+    so pictures of any size take N² numbers.
     """
     mean = train.mean(axis=0, dtype=np.float64).astype(np.float32)
     train, test = train - mean, test - mean
@@ -66,9 +80,35 @@ def principal_errors(train: np.ndarray, test: np.ndarray, *, variance: float = 0
         coordinates = (test @ train.T) @ (vectors[:, real] / np.sqrt(values))  # [M, components]
     else:
         coordinates = test @ vectors
-    lost = np.minimum(variance * examples / np.maximum(values, np.finfo(np.float64).tiny), 1)  # of each component
-    explained = np.cumsum((1 - lost**2) * np.square(coordinates).mean(axis=0)) / dimensions
-    return np.square(test).mean(dtype=np.float64) - np.concatenate([[0.0], explained])
+    total = float(np.square(test).sum(axis=1, dtype=np.float64).mean())
+    return Principal(values / examples, np.square(coordinates).mean(axis=0), total, dimensions)
+
+
+def errors(found: Principal, *, variance: float = 0.0) -> np.ndarray:
+    """The mean squared error on the test examples with 0, 1, 2, ... components: [K + 1].
+
+    With a `variance` it is what the mean of the posterior comes back as from the best linear VAE, which is
+    probabilistic PCA of that noise (Lucas et al., 2019): a component of the variance λ is shrunk by 1 − variance/λ, and
+    left out where that is negative (Tipping & Bishop, 1999, section 3.3).
+    """
+    lost = np.minimum(variance / np.maximum(found.variances, np.finfo(np.float64).tiny), 1)  # of each component
+    return (found.total - _sums((1 - lost**2) * found.squares)) / found.dimensions
+
+
+def elbos(found: Principal, *, variance: float) -> np.ndarray:
+    """The ELBO, in nats an example, of the best linear VAE of 0, 1, 2, ... dimensions at β = 1: [K + 1].
+
+    Its posterior is the exact one, so it is the log-likelihood of probabilistic PCA: a Gaussian of the variance λ along
+    a component that is kept, and of `variance` along all other directions (Lucas et al., 2019; Tipping & Bishop, 1999).
+    """
+    lost = np.minimum(variance / np.maximum(found.variances, np.finfo(np.float64).tiny), 1)
+    gained = 0.5 * (np.log(lost) + (1 - lost) * found.squares / variance)
+    return _sums(gained) - 0.5 * (found.dimensions * math.log(2 * math.pi * variance) + found.total / variance)
+
+
+def _sums(of_each: np.ndarray) -> np.ndarray:
+    """Over none, the first, the first two, ...: [K] -> [K + 1]."""
+    return np.concatenate([[0.0], np.cumsum(of_each)])
 
 
 def main() -> None:
@@ -96,15 +136,18 @@ def main() -> None:
             own["mse_of_the_run"] = float(np.square(flat(left, arguments.within)).mean())
     except UserError as error:
         sys.exit(str(error))
-    errors = principal_errors(flat(train, arguments.within), flat(test, arguments.within), variance=arguments.variance)
-    most = len(errors) - 1
+    found = principal(flat(train, arguments.within), flat(test, arguments.within))
+    most = len(found.variances)
     if arguments.components and max(arguments.components) > most:
         sys.exit(f"--components has {max(arguments.components)}; these pictures have {most} components.")
     counts = arguments.components or [count for count in COMPONENTS if count <= most]
-    table = {f"mse_of_{count}_components": float(errors[count]) for count in counts}
+    lines = {"mse": errors(found, variance=arguments.variance)}
+    if arguments.variance:
+        lines["elbo"] = elbos(found, variance=arguments.variance)
+    table = {f"{name}_of_{count}_components": float(line[count]) for name, line in lines.items() for count in counts}
     sizes = {f"{name}_examples": len(splits[name]) for name in ("train", "test")}
     show(
-        {"shape": splits["train"].features.shape, **sizes, "mse_of_the_mean": float(errors[0]), **table, **own},
+        {"shape": splits["train"].features.shape, **sizes, "mse_of_the_mean": float(lines["mse"][0]), **table, **own},
         arguments.json,
     )
 

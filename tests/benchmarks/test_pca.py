@@ -7,7 +7,8 @@ import sys
 import numpy as np
 import pca
 import pytest
-from pca import flat, principal_errors
+from pca import elbos, errors, flat, principal
+from scipy.stats import multivariate_normal
 from sklearn.decomposition import PCA
 
 from vae_jax.config import load_file, override
@@ -21,27 +22,40 @@ def test_the_errors_are_those_of_the_pca_of_scikit_learn(shape):
     rng = np.random.default_rng(0)
     mixing = rng.normal(size=(shape[1], shape[1])).astype(np.float32)
     train, test = (rng.normal(size=(n, shape[1])).astype(np.float32) @ mixing + 3 for n in (shape[0], 30))
-    errors = principal_errors(train, test)
-    assert errors[0] == pytest.approx(np.square(test - train.mean(axis=0)).mean(), rel=1e-4)
+    line = errors(principal(train, test))
+    assert line[0] == pytest.approx(np.square(test - train.mean(axis=0)).mean(), rel=1e-4)
     for count in (1, 5, 11):
         fitted = PCA(count, svd_solver="full").fit(train)
         left = np.square(test - fitted.inverse_transform(fitted.transform(test))).mean()
-        assert errors[count] == pytest.approx(left, rel=1e-3)
+        assert line[count] == pytest.approx(left, rel=1e-3)
 
 
-@pytest.mark.parametrize("components", [2, 12])
-def test_the_errors_of_a_linear_vae_are_those_of_the_posterior_mean_of_probabilistic_pca(components):
-    """By the posterior of Tipping & Bishop (1999), M⁻¹Wᵀ(x − mean), and the maximum likelihood W under that noise."""
-    rng, variance = np.random.default_rng(0), 4.0
+@pytest.fixture(scope="module", params=[2, 12], ids=["two components", "all components"])
+def probabilistic(request):
+    """Examples, and the maximum likelihood W of Tipping & Bishop (1999) under a fixed noise: train, test, W, noise."""
+    rng, noise = np.random.default_rng(0), 4.0
     mixing = rng.normal(size=(12, 12)).astype(np.float32)
     train, test = (rng.normal(size=(n, 12)).astype(np.float32) @ mixing + 3 for n in (200, 30))
     values, vectors = np.linalg.eigh(np.cov(train.T, bias=True))
-    kept = np.argsort(-values)[:components]
-    w = vectors[:, kept] * np.sqrt(np.maximum(values[kept] - variance, 0))
-    assert (values[kept] > variance).sum() > 1
-    decoded = (test - train.mean(0)) @ w @ np.linalg.inv(w.T @ w + variance * np.eye(components)) @ w.T
+    kept = np.argsort(-values)[: request.param]
+    assert (values[kept] > noise).sum() > 1
+    return train, test, vectors[:, kept] * np.sqrt(np.maximum(values[kept] - noise, 0)), noise
+
+
+def test_the_errors_of_a_linear_vae_are_those_of_the_posterior_mean_of_probabilistic_pca(probabilistic):
+    """The posterior is M⁻¹Wᵀ(x − mean)."""
+    train, test, w, noise = probabilistic
+    components = w.shape[1]
+    decoded = (test - train.mean(0)) @ w @ np.linalg.inv(w.T @ w + noise * np.eye(components)) @ w.T
     expected = np.square(test - train.mean(0) - decoded).mean()
-    assert principal_errors(train, test, variance=variance)[components] == pytest.approx(expected, rel=1e-4)
+    assert errors(principal(train, test), variance=noise)[components] == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_elbo_of_a_linear_vae_is_the_log_likelihood_of_probabilistic_pca(probabilistic):
+    train, test, w, noise = probabilistic
+    density = multivariate_normal(train.mean(0), w @ w.T + noise * np.eye(12))
+    found = elbos(principal(train, test), variance=noise)
+    assert found[w.shape[1]] == pytest.approx(density.logpdf(test).mean(), rel=1e-5)
 
 
 def test_a_part_of_pictures_is_at_their_top_left():
