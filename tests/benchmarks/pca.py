@@ -4,10 +4,10 @@ python tests/benchmarks/pca.py --config=configs/celeba_ae.py [--components=20,12
     [--json=PATH] [--config.data.dir=...]
 
 The mean squared error of a pixel, as `mse` is in an evaluation. A linear autoencoder of Z dimensions cannot do better.
-With --variance, that of a Gaussian likelihood times β, it is what the best linear VAE leaves; below stand the ELBOs of
-that VAE in nats, which are for β = 1. --run=RUN instead of --config takes the data of that run, and says what its net
-leaves of the same pictures. --within takes of all pictures the part at the top left alone, for nets that can't paint
-the rest: they still see it.
+With --variance, that of a Gaussian likelihood times β, the error is what the best linear VAE leaves, and the table goes
+on with that VAE's ELBO in nats an example: compare it with a net's where β is 1. --run=RUN instead of --config takes
+the data of that run, and says what its net leaves of the same pictures. --within takes of all pictures the part at the
+top left alone, for nets that can't paint the rest: they still see it.
 """
 
 import argparse
@@ -49,21 +49,17 @@ def flat(images: np.ndarray, within: tuple[int, int] | None = None) -> np.ndarra
 
 
 @dataclasses.dataclass(frozen=True)
-class Principal:
-    """The principal components of training examples [N, D], and what is in test examples [M, D] of them.
+class Components:
+    """The principal components of training examples [N, D], and how far test examples reach along each."""
 
-    `variances` [K] are those of the training examples along each component, the largest first; `squares` [K] the mean
-    squares of the test examples' coordinates, and `total` that of their distance from the training examples' mean.
-    """
-
-    variances: np.ndarray
-    squares: np.ndarray
-    total: float
-    dimensions: int
+    variances: np.ndarray  # [K], of the training examples along each component, the largest first
+    squares: np.ndarray  # [K], the mean squares of the test examples' coordinates
+    total: float  # the mean squared distance of the test examples from the training examples' mean
+    dimensions: int  # D
 
 
-def principal(train: np.ndarray, test: np.ndarray) -> Principal:
-    """All components of train [N, D].
+def principal_components(train: np.ndarray, test: np.ndarray) -> Components:
+    """All components of train [N, D], and the mean squares of test [M, D] along them.
 
     They are eigenvectors of the smaller of the two Gram matrices of the centred examples (Jolliffe, 2002, section 3.5),
     so pictures of any size take N² numbers.
@@ -81,38 +77,43 @@ def principal(train: np.ndarray, test: np.ndarray) -> Principal:
     else:
         coordinates = test @ vectors
     total = float(np.square(test).sum(axis=1, dtype=np.float64).mean())
-    return Principal(values / examples, np.square(coordinates).mean(axis=0), total, dimensions)
+    return Components(values / examples, np.square(coordinates).mean(axis=0), total, dimensions)
 
 
-def errors(found: Principal, *, variance: float = 0.0) -> np.ndarray:
+def errors(found: Components, *, variance: float = 0.0) -> np.ndarray:
     """The mean squared error on the test examples with 0, 1, 2, ... components: [K + 1].
 
     With a `variance` it is what the mean of the posterior comes back as from the best linear VAE, which is
     probabilistic PCA of that noise (Lucas et al., 2019): a component of the variance λ is shrunk by 1 − variance/λ, and
     left out where that is negative (Tipping & Bishop, 1999, section 3.3).
     """
-    lost = np.minimum(variance / np.maximum(found.variances, np.finfo(np.float64).tiny), 1)  # of each component
-    return (found.total - _sums((1 - lost**2) * found.squares)) / found.dimensions
+    explained = (1 - _noise_share(found, variance) ** 2) * found.squares
+    return (found.total - _sums(explained)) / found.dimensions
 
 
-def elbos(found: Principal, *, variance: float) -> np.ndarray:
+def elbos(found: Components, *, variance: float) -> np.ndarray:
     """The ELBO, in nats an example, of the best linear VAE of 0, 1, 2, ... dimensions at β = 1: [K + 1].
 
     Its posterior is the exact one, so it is the log-likelihood of probabilistic PCA: a Gaussian of the variance λ along
     a component that is kept, and of `variance` along all other directions (Lucas et al., 2019; Tipping & Bishop, 1999).
     """
-    lost = np.minimum(variance / np.maximum(found.variances, np.finfo(np.float64).tiny), 1)
-    gained = 0.5 * (np.log(lost) + (1 - lost) * found.squares / variance)
+    share = _noise_share(found, variance)
+    gained = 0.5 * (np.log(share) + (1 - share) * found.squares / variance)
     return _sums(gained) - 0.5 * (found.dimensions * math.log(2 * math.pi * variance) + found.total / variance)
 
 
+def _noise_share(found: Components, variance: float) -> np.ndarray:
+    """How much of the variance of each component is noise, min(variance/λ, 1): [K]."""
+    return np.minimum(variance / np.maximum(found.variances, np.finfo(np.float64).tiny), 1)
+
+
 def _sums(of_each: np.ndarray) -> np.ndarray:
-    """Over none, the first, the first two, ...: [K] -> [K + 1]."""
+    """Over the first 0, 1, 2, ... of them: [K] -> [K + 1]."""
     return np.concatenate([[0.0], np.cumsum(of_each)])
 
 
 def main() -> None:
-    """Prints the errors as a table, and writes them to --json=PATH if asked."""
+    """Prints the errors, and with --variance the ELBOs, as a table; writes it to --json=PATH if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     of = parser.add_mutually_exclusive_group(required=True)
     of.add_argument("--config")
@@ -136,7 +137,7 @@ def main() -> None:
             own["mse_of_the_run"] = float(np.square(flat(left, arguments.within)).mean())
     except UserError as error:
         sys.exit(str(error))
-    found = principal(flat(train, arguments.within), flat(test, arguments.within))
+    found = principal_components(flat(train, arguments.within), flat(test, arguments.within))
     most = len(found.variances)
     if arguments.components and max(arguments.components) > most:
         sys.exit(f"--components has {max(arguments.components)}; these pictures have {most} components.")

@@ -1,4 +1,4 @@
-"""The lines to beat are those of scikit-learn's PCA and of the exact posterior of probabilistic PCA."""
+"""The lines to beat are those of scikit-learn's PCA and of the exact posterior and likelihood of probabilistic PCA."""
 
 import json
 import re
@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pca
 import pytest
-from pca import elbos, errors, flat, principal
+from pca import elbos, errors, flat, principal_components
 from scipy.stats import multivariate_normal
 from sklearn.decomposition import PCA
 
@@ -22,7 +22,7 @@ def test_the_errors_are_those_of_the_pca_of_scikit_learn(shape):
     rng = np.random.default_rng(0)
     mixing = rng.normal(size=(shape[1], shape[1])).astype(np.float32)
     train, test = (rng.normal(size=(n, shape[1])).astype(np.float32) @ mixing + 3 for n in (shape[0], 30))
-    line = errors(principal(train, test))
+    line = errors(principal_components(train, test))
     assert line[0] == pytest.approx(np.square(test - train.mean(axis=0)).mean(), rel=1e-4)
     for count in (1, 5, 11):
         fitted = PCA(count, svd_solver="full").fit(train)
@@ -30,15 +30,21 @@ def test_the_errors_are_those_of_the_pca_of_scikit_learn(shape):
         assert line[count] == pytest.approx(left, rel=1e-3)
 
 
-@pytest.fixture(scope="module", params=[2, 12], ids=["two components", "all components"])
+@pytest.fixture(
+    scope="module",
+    params=[(200, 2), (200, 12), (8, 2)],
+    ids=["two components", "all components", "fewer examples than dimensions"],
+)
 def probabilistic(request):
     """Examples, and the maximum likelihood W of Tipping & Bishop (1999) under a fixed noise: train, test, W, noise."""
+    size, components = request.param
     rng, noise = np.random.default_rng(0), 4.0
     mixing = rng.normal(size=(12, 12)).astype(np.float32)
-    train, test = (rng.normal(size=(n, 12)).astype(np.float32) @ mixing + 3 for n in (200, 30))
+    train, test = (rng.normal(size=(n, 12)).astype(np.float32) @ mixing + 3 for n in (size, 30))
     values, vectors = np.linalg.eigh(np.cov(train.T, bias=True))
-    kept = np.argsort(-values)[: request.param]
+    kept = np.argsort(-values)[:components]
     assert (values[kept] > noise).sum() > 1
+    assert components == 2 or values.min() < noise, "no component is left out"
     return train, test, vectors[:, kept] * np.sqrt(np.maximum(values[kept] - noise, 0)), noise
 
 
@@ -48,13 +54,13 @@ def test_the_errors_of_a_linear_vae_are_those_of_the_posterior_mean_of_probabili
     components = w.shape[1]
     decoded = (test - train.mean(0)) @ w @ np.linalg.inv(w.T @ w + noise * np.eye(components)) @ w.T
     expected = np.square(test - train.mean(0) - decoded).mean()
-    assert errors(principal(train, test), variance=noise)[components] == pytest.approx(expected, rel=1e-4)
+    assert errors(principal_components(train, test), variance=noise)[components] == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_elbo_of_a_linear_vae_is_the_log_likelihood_of_probabilistic_pca(probabilistic):
     train, test, w, noise = probabilistic
     density = multivariate_normal(train.mean(0), w @ w.T + noise * np.eye(12))
-    found = elbos(principal(train, test), variance=noise)
+    found = elbos(principal_components(train, test), variance=noise)
     assert found[w.shape[1]] == pytest.approx(density.logpdf(test).mean(), rel=1e-5)
 
 
@@ -86,6 +92,14 @@ def test_without_components_the_table_has_those_that_there_are(run, tmp_path, mo
     pca.main()
     names = json.loads((tmp_path / "line.json").read_text())
     assert [name for name in names if "components" in name] == ["mse_of_10_components"]
+
+
+def test_with_a_variance_the_table_has_elbos_too(run, tmp_path, monkeypatch):
+    arguments = [f"--run={run[0]}", "--variance=0.1", "--components=2", f"--json={tmp_path / 'line.json'}"]
+    monkeypatch.setattr(sys, "argv", ["pca.py", *arguments])
+    pca.main()
+    names = json.loads((tmp_path / "line.json").read_text())
+    assert [name for name in names if "components" in name] == ["mse_of_2_components", "elbo_of_2_components"]
 
 
 @pytest.mark.parametrize(
