@@ -172,5 +172,5 @@ def _unreadable_as(path: Path, kind: str) -> Iterator[None]:
     except (UserError, OSError):  # which say what is wrong
         raise
     except Exception as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+        first = f"{type(error).__name__}: {error}".strip().splitlines()[0][:120]
         raise UserError(f"{path} is no {kind}, or a broken one ({first}).") from error
