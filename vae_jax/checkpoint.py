@@ -17,7 +17,7 @@ import orbax.checkpoint.experimental.v1 as ocp
 from jax.experimental import multihost_utils
 
 from vae_jax import cluster
-from vae_jax.errors import UserError
+from vae_jax.errors import UserError, first_line
 
 KEPT = 2
 BROKEN, LATER = ".broken", ".later"  # ends the names of checkpoints that are set aside
@@ -128,7 +128,7 @@ class Checkpoints:
             try:
                 named = self._load(step, named_leaves(abstract))
             except Exception as error:  # whatever a broken file raises; what it was is said
-                self._say(f"checkpoint {step} can't be used: {_first_line(error)}")
+                self._say(f"checkpoint {step} can't be used: {first_line(error)}")
             if cluster.all_say(bool(named)):
                 return Restored(with_leaves(named, abstract), step)
         raise UserError(
@@ -250,8 +250,3 @@ def _set_aside(step: Path, suffix: str) -> Path:
     aside = step.with_name(step.name + suffix)
     shutil.rmtree(aside, ignore_errors=True)
     return step.rename(aside)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

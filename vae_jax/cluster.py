@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from vae_jax.errors import UserError
+from vae_jax.errors import UserError, first_line
 from vae_jax.flags import FLAGS
 
 MEETING_SECONDS = 300  # for which a process waits for the others: then the runtime ends it
@@ -155,10 +155,9 @@ def _initialize(given: Mapping) -> None:
             shutdown_timeout_seconds=PARTING_SECONDS + 2 * HEARTBEAT_SECONDS,
         )
     except (ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f"--multihost: the processes don't find each other ({reason}); start them by srun, as a JobSet or on a "
-            "Cloud TPU, or give all of --coordinator, --processes and --process_id."
+            f"--multihost: the processes don't find each other ({first_line(error)}); start them by srun, as a JobSet "
+            "or on a Cloud TPU, or give all of --coordinator, --processes and --process_id."
         ) from error
     finally:
         for number, handler in before.items():

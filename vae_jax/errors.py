@@ -9,6 +9,13 @@ class UserError(Exception):
     exit_code = 2
 
 
+def first_line(error: Exception) -> str:
+    """The first line of what an error says, in at most 200 characters; its kind where that is nothing or a bare key."""
+    lines = str(error).strip().splitlines()[:1]
+    kind = [type(error).__name__] if isinstance(error, KeyError) or not lines else []
+    return ": ".join([*kind, *lines])[:200]
+
+
 class StoppedError(Exception):
     """Training was asked to stop and has saved; the message says how it goes on (exit code 75: try again)."""
 

@@ -124,7 +124,7 @@ def test_a_line_that_would_be_none_is_refused(run, argument, said, monkeypatch):
     "argument",
     ["--components=-1", "--components=", "--components=8.5", "--variance=-1", "--json=.", "--json=no/x.json"],
 )
-def test_a_number_that_can_not_be_is_refused_before_the_data_are_opened(argument, monkeypatch, capsys):
+def test_an_argument_that_can_not_be_is_refused_before_the_data_are_opened(argument, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["pca.py", "--config=nowhere", argument])
     with pytest.raises(SystemExit, match="2"):
         pca.main()

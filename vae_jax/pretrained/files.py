@@ -17,7 +17,7 @@ import ml_dtypes
 import numpy as np
 import safetensors
 
-from vae_jax.errors import UserError
+from vae_jax.errors import UserError, first_line
 
 # Keys under which training scripts keep the weights, beside the epoch, the optimiser's state and the like.
 WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -172,5 +172,4 @@ def _unreadable_as(path: Path, kind: str) -> Iterator[None]:
     except (UserError, OSError):  # which say what is wrong
         raise
     except Exception as error:
-        first = f"{type(error).__name__}: {error}".strip().splitlines()[0][:120]
-        raise UserError(f"{path} is no {kind}, or a broken one ({first}).") from error
+        raise UserError(f"{path} is no {kind}, or a broken one ({first_line(error)}).") from error
